@@ -1,0 +1,26 @@
+"""`@jit` and `@jit_parallel`: numba's compiler with this project's settings, in one place.
+
+The compiled code is kept on disk, so that only the first run on a machine waits for it. Where no folder can be written to (a read-only
+install and a read-only home), numba refuses to decorate at all; then the kernel is compiled anew in every process instead.
+"""
+import numba
+
+# fastmath without "nnan" and "ninf": a NaN or an infinity must stay one, so that the training loop can find where it came from.
+FASTMATH = {"contract", "reassoc", "nsz", "arcp", "afn"}
+
+
+def _njit(function, **options):
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:                     # "cannot cache function: no locator available": nowhere to write
+        return numba.njit(**options)(function)
+
+
+def jit(function):
+    """Compile for one thread."""
+    return _njit(function, fastmath=FASTMATH)
+
+
+def jit_parallel(function):
+    """Compile with `prange` on all threads. Only independent outputs may be spread over threads: results are then bit-equal."""
+    return _njit(function, parallel=True, fastmath=FASTMATH)
