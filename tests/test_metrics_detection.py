@@ -41,6 +41,13 @@ def test_the_lectures_map_slide_through_the_evaluator():
     assert (evaluator.coco()["AP50"], evaluator.coco()["AP"]) == pytest.approx((67 / 101 + 34 * 0.6 / 101,) * 2)
 
 
+@pytest.mark.parametrize("points", ["all", 11, 101])
+def test_precision_that_rises_later_counts_for_every_recall_before_it(points):
+    """A false one first, then two hits of two objects: precision 0 1/2 2/3, and its envelope 2/3 everywhere."""
+    precision, recall = detection.precision_recall(np.array([False, True, True]), np.array([True, False, False]), 2)
+    assert detection.average_precision(precision, recall, points) == pytest.approx(2 / 3)
+
+
 def test_eleven_points_count_a_recall_that_is_exactly_three_tenths():
     """np.arange(0, 1.1, 0.1)[3] is 0.30000000000000004: a detector that finds 3 of 10 objects would lose its fourth point."""
     precision, recall = detection.precision_recall(np.ones(3, bool), np.zeros(3, bool), 10)
@@ -70,7 +77,7 @@ def test_a_second_detection_of_one_object_is_false():
 def test_where_the_rules_differ_coco_may_take_the_second_best_voc_may_not():
     """Both detections overlap the first object most. COCO gives the second one the other object, which it overlaps by 0.6; VOC does not."""
     gt, boxes = [UNIT, [2, 0, 12, 10]], [UNIT, [0.5, 0, 10.5, 10]]
-    similarity = detection.box_similarity({"boxes": boxes}, {"boxes": gt, "iscrowd": np.zeros(2, bool)})
+    similarity = detection.box_similarity({"boxes": np.array(boxes)}, {"boxes": np.array(gt), "iscrowd": np.zeros(2, bool)})
     assert similarity[1].argmax() == 0 and similarity[1, 1] > 0.7
     evaluator = evaluate(gt, boxes, [0.9, 0.8])
     assert evaluator.voc()["mAP"] == pytest.approx(0.5)

@@ -22,6 +22,7 @@ Sources: Everingham et al. 2010 (4.2), Lin et al. 2014, pycocotools' COCOeval (t
 import numpy as np
 
 from numpyvision import backend, kernels
+from numpyvision.boxes import convert, iou
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0, 1, 101)             # not arange(101) / 100: the last bits decide when a recall is exactly, say, 0.55
@@ -36,18 +37,10 @@ def box_similarity(dt, gt):
     dt and gt are dicts of arrays with one row an object: here `boxes` (·, 4) xyxy and gt's `iscrowd` (G,).
     An evaluator of masks or keypoints is this one with another such function.
     """
-    d, g = np.asarray(dt["boxes"], np.float64)[:, None], np.asarray(gt["boxes"], np.float64)[None]
-    w = np.minimum(d[..., 2], g[..., 2]) - np.maximum(d[..., 0], g[..., 0])                              # (D, G)
-    h = np.minimum(d[..., 3], g[..., 3]) - np.maximum(d[..., 1], g[..., 1])
-    inter = np.maximum(w, 0) * np.maximum(h, 0)
-    union = np.where(gt["iscrowd"], box_area(d), box_area(d) + box_area(g) - inter)
-    return np.divide(inter, union, out=np.zeros_like(inter), where=inter > 0)
-
-
-def box_area(boxes):
-    """(..., 4) xyxy -> (...) float64."""
-    boxes = np.asarray(boxes, np.float64)
-    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+    overlap = iou.box_iou(dt["boxes"], gt["boxes"])                                                      # (D, G)
+    if gt["iscrowd"].any():
+        overlap[:, gt["iscrowd"]] = iou.box_ioa(dt["boxes"], gt["boxes"][gt["iscrowd"]])
+    return overlap
 
 
 # ------------------------------------------------------------------------------------------------ matching, one image, one class
@@ -137,11 +130,11 @@ class DetectionEvaluator:
         """
         if image_id in self.image_ids:
             raise ValueError(f"image_id must be new, got {image_id!r} a second time; usually an evaluator used for a second pass")
-        gt_boxes, boxes = np.reshape(gt_boxes, (-1, 4)), np.reshape(boxes, (-1, 4))
+        gt_boxes, boxes = (np.reshape(np.asarray(b, np.float64), (-1, 4)) for b in (gt_boxes, boxes))
         none = np.zeros(len(gt_boxes), bool)
-        gt = {"boxes": gt_boxes, "labels": gt_labels, "areas": box_area(gt_boxes) if areas is None else areas,
+        gt = {"boxes": gt_boxes, "labels": gt_labels, "areas": convert.box_area(gt_boxes) if areas is None else areas,
               "iscrowd": none if iscrowd is None else iscrowd, "difficult": none if difficult is None else difficult}
-        dt = {"boxes": boxes, "labels": labels, "scores": scores, "areas": box_area(boxes)}
+        dt = {"boxes": boxes, "labels": labels, "scores": scores, "areas": convert.box_area(boxes)}
         gt, dt = self._columns("ground truth", gt, image_id), self._columns("detections", dt, image_id)
         if np.isnan(dt["scores"]).any():
             raise ValueError(f"scores must be numbers, got nan in image {image_id!r}; usually training has diverged")

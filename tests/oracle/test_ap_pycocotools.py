@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import numpyvision
+from numpyvision.boxes import convert
 from numpyvision.metrics import detection
 
 pycocotools = pytest.importorskip("pycocotools")
@@ -30,7 +31,7 @@ def random_world(seed):
         gt, labels = random_boxes(G, 256, rng), rng.integers(1, classes + 1, G)
         labels[labels == 2] = 1 if seed % 3 == 0 else 2                                  # in a third of the worlds nothing is of class 2
         crowd = rng.random(G) < (0.25 if seed % 2 else 0)
-        areas = detection.box_area(gt) * (rng.uniform(0.3, 1, G) if seed % 4 else 1)
+        areas = convert.box_area(gt) * (rng.uniform(0.3, 1, G) if seed % 4 else 1)
         pick = rng.integers(0, G, rng.integers(0, 4 * G)) if G else np.zeros(0, int)
         near = gt[pick] + np.round(rng.normal(0, 4, (len(pick), 4)))
         near[:, 2:] = np.maximum(near[:, 2:], near[:, :2] + 1)
