@@ -2,6 +2,7 @@
 
 The compiled code is kept on disk, so that only the first run on a machine waits for it. Where no folder can be written to (a read-only
 install and a read-only home), numba refuses to decorate at all; then the kernel is compiled anew in every process instead.
+Every kernel runs without the global interpreter lock, so that a background thread can prepare the next batch meanwhile.
 """
 import numba
 
@@ -11,9 +12,9 @@ FASTMATH = {"contract", "reassoc", "nsz", "arcp", "afn"}
 
 def _njit(function, **options):
     try:
-        return numba.njit(cache=True, **options)(function)
+        return numba.njit(cache=True, nogil=True, **options)(function)
     except RuntimeError:                     # "cannot cache function: no locator available": nowhere to write
-        return numba.njit(**options)(function)
+        return numba.njit(nogil=True, **options)(function)
 
 
 def jit(function):
@@ -24,3 +25,8 @@ def jit(function):
 def jit_parallel(function):
     """Compile with `prange` on all threads. Only independent outputs may be spread over threads: results are then bit-equal."""
     return _njit(function, parallel=True, fastmath=FASTMATH)
+
+
+def jit_exact(function):
+    """Compile for one thread without fast-math: bit-equal to NumPy. For loops that end in a decision, such as IoU > threshold."""
+    return _njit(function)

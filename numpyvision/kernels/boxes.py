@@ -1,0 +1,80 @@
+"""Overlap, suppression and matching of boxes as plain loops.
+
+What comes out of these loops is a decision (IoU > threshold, the larger of two), so they are compiled without fast-math:
+every bit equals NumPy's. Boxes are turned into columns first, so that the inner loops run over contiguous memory.
+"""
+import numpy as np
+
+from numpyvision.kernels.jit import jit_exact
+
+
+@jit_exact
+def columns(boxes):
+    """boxes (N, 4) -> x1, y1, x2, y2 and area, (N,) each; a reversed box has area 0."""
+    x1, y1, x2, y2 = boxes[:, 0].copy(), boxes[:, 1].copy(), boxes[:, 2].copy(), boxes[:, 3].copy()
+    area, zero = np.empty_like(x1), boxes.dtype.type(0)
+    for i in range(len(boxes)):
+        area[i] = max(x2[i] - x1[i], zero) * max(y2[i] - y1[i], zero)
+    return x1, y1, x2, y2, area
+
+
+@jit_exact
+def pair_iou(u1, v1, u2, v2, a, x1, y1, x2, y2, b, zero, tiny):
+    """IoU of box (u1, v1, u2, v2) of area a with box (x1, y1, x2, y2) of area b, all scalars; no branch, so that loops vectorise."""
+    inter = max(min(u2, x2) - max(u1, x1), zero) * max(min(v2, y2) - max(v1, y1), zero)
+    return inter / max(a + b - inter, tiny)                                # an empty union gives 0 / tiny = 0
+
+
+@jit_exact
+def box_iou(boxes1, boxes2):
+    """boxes1 (N, 4), boxes2 (M, 4) -> (N, M)."""
+    out = np.empty((len(boxes1), len(boxes2)), boxes1.dtype)
+    zero, tiny = boxes1.dtype.type(0), np.finfo(boxes1.dtype).tiny
+    u1, v1, u2, v2, area1 = columns(boxes1)
+    x1, y1, x2, y2, area2 = columns(boxes2)
+    for i in range(len(boxes1)):
+        for j in range(len(boxes2)):
+            out[i, j] = pair_iou(u1[i], v1[i], u2[i], v2[i], area1[i], x1[j], y1[j], x2[j], y2[j], area2[j], zero, tiny)
+    return out
+
+
+@jit_exact
+def nms(boxes, starts, threshold):
+    """boxes (N, 4) group by group, best first within each; group g is rows starts[g]:starts[g + 1] -> kept (N,) bool."""
+    dropped = np.zeros(len(boxes), np.uint8)
+    zero, tiny = boxes.dtype.type(0), np.finfo(boxes.dtype).tiny
+    u1, v1, u2, v2, area = columns(boxes)
+    for g in range(len(starts) - 1):
+        for i in range(starts[g], starts[g + 1]):
+            if not dropped[i]:
+                rest = slice(i + 1, starts[g + 1])                         # the rows that box i may still drop
+                x1, y1, x2, y2, b, d = u1[rest], v1[rest], u2[rest], v2[rest], area[rest], dropped[rest]
+                for j in range(len(d)):
+                    iou = pair_iou(u1[i], v1[i], u2[i], v2[i], area[i], x1[j], y1[j], x2[j], y2[j], b[j], zero, tiny)
+                    d[j] |= np.uint8(iou > threshold)
+    return dropped == 0
+
+
+@jit_exact
+def match(iou, fg_threshold, bg_threshold, allow_low_quality):
+    """iou (G, A) -> matched_idx (A,), labels (A,): see boxes.matching.match_boxes."""
+    G, A = iou.shape
+    matched_idx, labels = np.zeros(A, np.int64), np.zeros(A, np.int64)
+    if G == 0:
+        return matched_idx, labels
+    best = iou[0].copy()
+    for g in range(1, G):
+        for a in range(A):
+            if iou[g, a] > best[a]:
+                best[a] = iou[g, a]
+                matched_idx[a] = g
+    for a in range(A):
+        labels[a] = 1 if best[a] >= fg_threshold else (0 if best[a] < bg_threshold else -1)
+    if allow_low_quality and A > 0:
+        for g in range(G):
+            top = iou[g].max()
+            if top > 0:
+                for a in range(A):
+                    if iou[g, a] == top:
+                        labels[a] = 1
+    return matched_idx, labels
