@@ -1,0 +1,13 @@
+"""Models by name, as the command line and a run's config.json call them."""
+import importlib
+
+MODELS = {"classifier": "numpyvision.models.classifier:Classifier",
+          "faster_rcnn": "numpyvision.models.faster_rcnn:FasterRCNN"}
+
+
+def build(name, config, *, rng, dtype="float32"):
+    """The model `name` with the arguments in config (as `model.config()` gave them) and fresh weights drawn from rng."""
+    if name not in MODELS:
+        raise ValueError(f"no model is called {name!r}; there are {', '.join(MODELS)}")
+    module, _, class_name = MODELS[name].partition(":")
+    return getattr(importlib.import_module(module), class_name)(**config, rng=rng, dtype=dtype)

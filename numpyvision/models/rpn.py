@@ -1,0 +1,161 @@
+"""Region proposal network (Ren et al. 2015, section 3.1): from every anchor, "is there an object?" and "how to move the box onto it".
+
+Shapes here: N images, L levels, A anchors a cell, H_l W_l size of level l, T = sum of A*H_l*W_l anchors an image; deltas are
+(dx, dy, dw, dh). Lecture L16-R01 to R06. Where the gradient stops is marked: matching, sampling and NMS choose, and a choice has no slope.
+"""
+import numpy as np
+
+from numpyvision import tree
+from numpyvision.boxes import anchors as anchor_boxes
+from numpyvision.boxes import coder, convert, iou, matching, nms, sampling
+from numpyvision.cache import new_cache
+from numpyvision.layers.base import Layer
+from numpyvision.layers.conv import Conv2d
+from numpyvision.losses import classification, regression
+from numpyvision.models.targets import split_truth
+from numpyvision.ops.activation import relu_backward, relu_forward
+
+
+class RPNHead(Layer):
+    """One small network slid over every level. The loop over levels lives here, so the sum of its gradients is written once."""
+
+    def __init__(self, channels, num_anchors, *, rng, dtype=np.float32):
+        self.conv = Conv2d(channels, channels, 3, padding=1, rng=rng, dtype=dtype)
+        self.objectness = Conv2d(channels, num_anchors, 1, std=0.01, rng=rng, dtype=dtype)            # N(0, 0.01): paper 3.1.3
+        self.deltas = Conv2d(channels, 4 * num_anchors, 1, std=0.01, rng=rng, dtype=dtype)
+
+    def forward(self, P, train=True):
+        """P_l (N, C, H_l, W_l) -> objectness logits [(N, A, H_l, W_l)], anchor deltas [(N, 4A, H_l, W_l)]."""
+        cache, logits, deltas = new_cache(train, levels=len(P)), [], []
+        for l, p in enumerate(P):
+            h, cache["conv", l] = self.conv.forward(p, train)
+            h, cache["relu", l] = relu_forward(h)
+            level_logits, cache["objectness", l] = self.objectness.forward(h, train)
+            level_deltas, cache["deltas", l] = self.deltas.forward(h, train)
+            logits.append(level_logits)
+            deltas.append(level_deltas)
+        return (logits, deltas), cache
+
+    def backward(self, douts, cache):
+        (dlogits, ddeltas), dP, grads = douts, [], None
+        for l in range(cache.levels):
+            dh_deltas, g_deltas = self.deltas.backward(ddeltas[l], cache["deltas", l])
+            dh_objectness, g_objectness = self.objectness.backward(dlogits[l], cache["objectness", l])
+            dh = relu_backward(dh_objectness + dh_deltas, cache["relu", l])                           # copy gate: h fed both
+            dp, g_conv = self.conv.backward(dh, cache["conv", l])
+            dP.append(dp)
+            grads = tree.add(grads, {"conv": g_conv, "objectness": g_objectness, "deltas": g_deltas})  # one weight, L uses: sum
+        return tuple(dP), grads
+
+
+class RPN(Layer):
+    """Anchors, the head, its two losses `loss_objectness` and `loss_rpn_box_reg`, and the proposals for the second stage.
+
+    anchor_sizes: a tuple of sizes (pixels) a level; aspect_ratios: height / width, the same for all levels.
+    """
+
+    def __init__(self, channels, strides, anchor_sizes, aspect_ratios=(0.5, 1.0, 2.0), fg_threshold=0.7, bg_threshold=0.3,
+                 num_samples=64, positive_fraction=0.5, pre_nms=200, post_nms=50, nms_threshold=0.7, beta=1 / 9, *, rng,
+                 dtype=np.float32):
+        if not len(strides) == len(anchor_sizes):
+            raise ValueError(f"anchor_sizes needs one tuple of sizes a level: {len(strides)} levels, got {anchor_sizes}")
+        if len({len(s) for s in anchor_sizes}) != 1:
+            raise ValueError(f"every level must have as many anchor sizes as the others (they share one head), got {anchor_sizes}")
+        self.strides, self.cells = strides, [anchor_boxes.cell_anchors(sizes, aspect_ratios) for sizes in anchor_sizes]
+        self.fg_threshold, self.bg_threshold = fg_threshold, bg_threshold
+        self.num_samples, self.positive_fraction = num_samples, positive_fraction
+        self.pre_nms, self.post_nms, self.nms_threshold, self.beta = pre_nms, post_nms, nms_threshold, beta
+        self.head = RPNHead(channels, len(self.cells[0]), rng=rng, dtype=dtype)
+
+    def forward(self, P, sizes, targets=None, rng=None, train=True):
+        """-> proposals [(R_i, 4)], losses (empty without targets), cache. sizes (N, 2): the true (H, W) of each image in the batch."""
+        cache = new_cache(train, shapes=[p.shape for p in P])
+        (logit_maps, delta_maps), cache["head"] = self.head.forward(P, train)
+        logits = flatten_levels(logit_maps, 1)[:, :, 0]                                               # (N, T)
+        deltas = flatten_levels(delta_maps, 4)                                                        # (N, T, 4)
+        anchors = self.anchors(P)                                                                     # (T, 4)
+        proposals = self.propose(logits, deltas, anchors, sizes, [m[0].size for m in logit_maps])
+        losses = {}
+        if targets is not None:
+            image, anchor, labels, gt_deltas = self.targets(anchors, targets, rng)                    # S sampled anchors of the batch
+            cache["image"], cache["anchor"], positive = image, anchor, labels == 1
+            cache["positive"] = positive
+            losses["loss_objectness"], cache["loss_objectness"] = classification.sigmoid_bce_forward(
+                logits[image, anchor], labels.astype(logits.dtype), normalizer=max(len(labels), 1))
+            losses["loss_rpn_box_reg"], cache["loss_rpn_box_reg"] = regression.smooth_l1_forward(
+                deltas[image[positive], anchor[positive]], gt_deltas, beta=self.beta, normalizer=max(len(labels), 1))
+        return proposals, losses, cache
+
+    def backward(self, dlosses, cache):
+        """dlosses: {name: loss weight}, a missing one counts as zero -> dP, grads."""
+        N, T = cache.shapes[0][0], sum(len(cell) * h * w for cell, (_, _, h, w) in zip(self.cells, cache.shapes, strict=True))
+        dtype, image, anchor, positive = cache.loss_objectness.logits.dtype, cache.image, cache.anchor, cache.positive
+        ddeltas, dlogits = np.zeros((N, T, 4), dtype), np.zeros((N, T), dtype)
+        ddeltas[image[positive], anchor[positive]] = regression.smooth_l1_backward(
+            dlosses.get("loss_rpn_box_reg", 0.0), cache.loss_rpn_box_reg)
+        dlogits[image, anchor] = classification.sigmoid_bce_backward(dlosses.get("loss_objectness", 0.0), cache.loss_objectness)
+        ddelta_maps = unflatten_levels(ddeltas, cache.shapes, [4 * len(cell) for cell in self.cells])
+        dlogit_maps = unflatten_levels(dlogits[:, :, None], cache.shapes, [len(cell) for cell in self.cells])
+        dP, g_head = self.head.backward((dlogit_maps, ddelta_maps), cache.head)
+        return dP, {"head": g_head}
+
+    def anchors(self, P):
+        """All anchors of an image, finest level first: (T, 4) in the dtype of P."""
+        grids = [anchor_boxes.grid_anchors(p.shape[2:], stride, cell=cell)
+                 for p, stride, cell in zip(P, self.strides, self.cells, strict=True)]
+        return np.concatenate(grids).astype(P[0].dtype)
+
+    def propose(self, logits, deltas, anchors, sizes, per_level):
+        """The best boxes of each image: top `pre_nms` of each level, decoded, clipped, NMS within a level, top `post_nms` of all.
+
+        The gradient stops here. What is chosen has no slope, and the boxes' coordinates, which have one, are passed on as constants:
+        "approximate joint training" (paper 3.2). The second stage trains on them as if they had fallen from the sky.
+        """
+        starts, proposals = np.concatenate([[0], np.cumsum(per_level)]), []
+        for i, size in enumerate(sizes):
+            best = [start + np.argsort(-logits[i, start:stop], kind="stable")[:self.pre_nms]
+                    for start, stop in zip(starts[:-1], starts[1:], strict=True)]
+            level = np.repeat(np.arange(len(best)), [len(b) for b in best])
+            best = np.concatenate(best)
+            boxes = convert.clip_boxes(coder.decode_boxes(deltas[i, best], anchors[best]), tuple(size))
+            big = convert.remove_small(boxes, 1.0)                                                    # under a pixel: nothing to crop
+            kept = nms.batched_nms(boxes[big], logits[i, best[big]], level[big], self.nms_threshold)[:self.post_nms]
+            proposals.append(boxes[big][kept])
+        return proposals
+
+    def targets(self, anchors, samples, rng):
+        """Label all anchors, sample `num_samples` an image (L16-R04) -> image (S,), anchor (S,), labels (S,), gt_deltas of positives."""
+        images, chosen, labels, deltas = [], [], [], []
+        for i, sample in enumerate(samples):
+            gt_boxes, _, ignored = split_truth(sample, anchors.dtype)
+            matched, label = matching.match_boxes(iou.box_iou(gt_boxes, anchors), self.fg_threshold, self.bg_threshold,
+                                                  allow_low_quality=True)
+            label = matching.ignore_inside(label, anchors, ignored)
+            rows = sampling.sample_labels(label, self.num_samples, self.positive_fraction, rng)
+            positives = rows[label[rows] == 1]
+            images.append(np.full(len(rows), i))
+            chosen.append(rows)
+            labels.append(label[rows])
+            deltas.append(coder.encode_boxes(gt_boxes[matched[positives]], anchors[positives]) if len(positives) else anchors[:0])
+        return np.concatenate(images), np.concatenate(chosen), np.concatenate(labels), np.concatenate(deltas)
+
+
+def flatten_levels(maps, values):
+    """[(N, A*values, H_l, W_l)] -> (N, T, values), anchors in the order y, x, a of grid_anchors, levels one after the other."""
+    flat = []
+    for m in maps:
+        N, AV, H, W = m.shape
+        m = m.reshape(N, AV // values, values, H, W).transpose(0, 3, 4, 1, 2)                         # (N, H, W, A, values)
+        flat.append(m.reshape(N, -1, values))
+    return np.concatenate(flat, axis=1)
+
+
+def unflatten_levels(flat, shapes, channels):
+    """The inverse of flatten_levels: (N, T, values) -> [(N, A*values, H_l, W_l)], channels[l] = A*values."""
+    maps, start, (N, _, values) = [], 0, flat.shape
+    for (_, _, H, W), AV in zip(shapes, channels, strict=True):
+        count = H * W * AV // values
+        m = flat[:, start:start + count].reshape(N, H, W, AV // values, values).transpose(0, 3, 4, 1, 2)
+        maps.append(np.ascontiguousarray(m.reshape(N, AV, H, W)))
+        start += count
+    return maps

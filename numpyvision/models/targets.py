@@ -1,0 +1,16 @@
+"""What a detector takes from a `Sample` to learn from."""
+import numpy as np
+
+
+def split_truth(sample, dtype):
+    """The objects to find, and the regions about which nothing is known.
+
+    -> gt_boxes (G, 4), gt_labels (G,), ignored (M, 4). A COCO crowd ("many people here") and a VOC "difficult" object are no objects to
+    find, but a prediction on them is no mistake either: they are regions whose negatives stay out of the loss.
+    """
+    unsure = np.zeros(len(sample.labels), bool)
+    for flags in (sample.iscrowd, sample.difficult):
+        if flags is not None:
+            unsure = unsure | flags
+    boxes = sample.boxes.astype(dtype)
+    return boxes[~unsure], sample.labels[~unsure], boxes[unsure]

@@ -1,0 +1,38 @@
+"""How each model is trained by default: its size, optimiser, schedule and augmentation. Numbers here are the ones the README reports.
+
+A recipe is a plain function of the data set: read it, copy it, change it. The command line overrides steps, batch size and learning rate.
+"""
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Recipe:
+    """steps and batch size at full length; `short_steps` is for a first look and for CI; `model` are the constructor's arguments."""
+
+    model: dict
+    steps: int
+    batch_size: int
+    lr: float
+    short_steps: int = 60
+    optimizer: str = "sgd"
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    warmup_steps: int = 100
+    clip: float = 10.0
+    flip: float = 0.5                    # probability of mirroring an image
+    short_side: int | None = None        # resize images to this short side (None: as they are)
+    score_threshold: float = 0.05
+    extra: dict = field(default_factory=dict)
+
+
+def faster_rcnn(classes, spec="scenes"):
+    """Small Faster R-CNN (SYSTEMS: setting S). Real photographs are larger, and so are their anchors."""
+    return Recipe(model=dict(classes=list(classes)), steps=1500, batch_size=8, lr=0.02)
+
+
+def classifier(classes, spec="scenes"):
+    """A small ResNet, one label an image."""
+    return Recipe(model=dict(classes=list(classes)), steps=800, batch_size=16, lr=0.05, clip=5.0)
+
+
+RECIPES = {"faster_rcnn": faster_rcnn, "classifier": classifier}
