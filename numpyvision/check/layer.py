@@ -1,0 +1,196 @@
+"""Does a layer, or a whole model with its losses, keep the law?
+
+A layer may have a million parameters, and one random direction through all of them and the input tests every gradient with two forwards.
+Only when that fails is each parameter looked at by itself, to name the one that is wrong.
+"""
+import copy
+
+import numpy as np
+
+from numpyvision import tree
+from numpyvision.cache import NoCache
+from numpyvision.check import difference
+from numpyvision.check.gradcheck import examine, well_formed
+from numpyvision.check.operation import differs, untouched, upstream
+from numpyvision.check.report import SHAPE, Check, Contract, Report
+
+
+def check_layer(layer, x, *, rng, eps=1e-5, rtol=1e-6):
+    """Run the contract on one layer -> Contract: names, shapes and dtypes of the gradients, purity, train=False, and the gradient itself.
+
+    x is an array or a tuple of arrays (pyramid levels). Everything happens on a float64 copy whose parameters are moved off their first
+    values, because gamma = 1 and b = 0 hide a forgotten gamma or b; the layer itself is left alone.
+    """
+    subject = _Subject(layer, x, rng, eps, rtol)
+    contract = Contract(type(layer).__name__)
+    promises = [("runs", subject.runs), ("parameter names", subject.parameter_names), ("dtype kept", subject.dtype_kept),
+                ("nothing written", subject.nothing_written), ("backward twice", subject.backward_twice),
+                ("train=False", subject.predicts_the_same), ("gradient", subject.gradient)]
+    for name, promise in promises:
+        try:
+            problem = promise()
+        except Exception as error:                                   # a promise that raises is a broken promise, not a broken checker
+            problem = f"raised {type(error).__name__}: {error}"
+        contract.checks.append(Check(name, not problem, problem or ""))
+        if problem and name == "runs":
+            break
+    contract.gradients = subject.report
+    return contract
+
+
+def check_model(model, images, targets, sizes, *, rng, eps=1e-6, rtol=1e-6, seed=0):
+    """Check the gradients of a model of losses along one direction through all parameters and the images -> Report.
+
+    losses, cache = model.forward(images, targets, sizes, rng=..., train=True); backward takes random weights of the losses. Each forward
+    gets a fresh default_rng(seed), so that both sides of a difference sample the same boxes. A failure names the parameters and the losses.
+    """
+    model = shaken(as_float64(model), rng)
+    images = np.asarray(images, np.float64)
+
+    def run(x):
+        return model.forward(x, targets, sizes, rng=np.random.default_rng(seed), train=True)
+    losses, cache = run(images)
+    weights = {name: float(rng.uniform(0.5, 1.5)) for name in losses}
+    report = Report(f"{type(model).__name__} with {', '.join(losses)}")
+    dimages, grads = model.backward(dict(weights), cache)
+    problem = _problem(model, {"images": images}, {"images": dimages}, grads, lambda arrays: run(arrays["images"])[0], weights, eps, rtol)
+    if not _names_agree(report, grads, model) or not well_formed(report, problem.grads, problem.arrays):
+        return report
+    examine(report, problem, rng, elementwise=False, each=False)
+    if not report.ok:
+        report.notes += [_blame(model, problem, name, cache, rng) for name in losses]
+    return report
+
+
+class _Subject:
+    """One layer with its input. Each method is a promise: it returns None if kept, else a sentence."""
+
+    def __init__(self, layer, x, rng, eps, rtol):
+        self.layer, self.given, self.rng, self.eps, self.rtol = shaken(as_float64(layer), rng), layer, rng, eps, rtol
+        self.x, self.x32 = _cast(x, np.float64), _cast(x, np.float32)
+        self.report = None
+
+    def runs(self):
+        result = self.layer.forward(self.x, train=True)
+        if not (isinstance(result, tuple) and len(result) == 2):
+            return f"forward must return (out, cache), got {type(result).__name__}"
+        out, cache = result
+        result = self.layer.backward(upstream(out), cache)
+        return None if isinstance(result, tuple) and len(result) == 2 else f"backward must return (dx, grads), got {type(result).__name__}"
+
+    def parameter_names(self):
+        out, cache = self.layer.forward(self.x, train=True)
+        report = Report("")
+        return None if _names_agree(report, self.layer.backward(upstream(out), cache)[1], self.layer) else report.message
+
+    def dtype_kept(self):
+        layer = copy.deepcopy(self.given).astype(np.float32)
+        out, cache = layer.forward(self.x32, train=True)
+        dx, grads = layer.backward(upstream(out), cache)
+        for name, leaf in [*difference.leaves(out), *_named("dx", dx).items(), *tree.flatten(grads).items()]:
+            if leaf.dtype != np.float32:
+                return f"float32 input and parameters gave {name or 'an output'} of {leaf.dtype}"
+        return None
+
+    def nothing_written(self):
+        given = {"x": self.x, "params": dict(self.layer.named_params())}
+        with untouched("forward", given):
+            out, cache = self.layer.forward(self.x, train=True)
+        dout = upstream(out)
+        with untouched("backward", {**given, "buffers": dict(self.layer.named_buffers()), "dout": dout, "cache": cache}):
+            self.layer.backward(dout, cache)
+
+    def backward_twice(self):
+        out, cache = self.layer.forward(self.x, train=True)
+        (dx, grads), (dx2, grads2) = (self.layer.backward(upstream(out), cache) for _ in range(2))
+        return differs(dx, dx2, 0, "dx") or differs(tree.flatten(grads), tree.flatten(grads2), 0, "the gradient of")
+
+    def predicts_the_same(self):
+        layer = copy.deepcopy(self.layer)
+        buffers = {name: b.copy() for name, b in layer.named_buffers()}
+        out, _ = layer.forward(self.x, train=True)
+        batch_statistics = any(not np.array_equal(b, buffers[name]) for name, b in layer.named_buffers())
+        after = {name: b.copy() for name, b in layer.named_buffers()}
+        predicted, cache = layer.forward(self.x, train=False)
+        if not isinstance(cache, NoCache) or cache:
+            return f"forward(train=False) must return an empty NoCache, got a {type(cache).__name__} with {sorted(map(str, cache))}"
+        if differs(dict(layer.named_buffers()), after, 0, "a buffer"):
+            return "forward(train=False) changed the running statistics"
+        return None if batch_statistics else differs(predicted, out, 1e-12, "the output with train=False")
+
+    def gradient(self):
+        self.report = Report(type(self.layer).__name__)
+        out, cache = self.layer.forward(self.x, train=True)
+        dout = difference.random_like(out, self.rng)
+        dx, grads = self.layer.backward(dout, cache)
+
+        def evaluate(arrays):
+            return self.layer.forward(_unnamed("x", self.x, arrays), train=True)[0]
+        problem = _problem(self.layer, _named("x", self.x), _named("x", dx), grads, evaluate, dout, self.eps, self.rtol)
+        if well_formed(self.report, problem.grads, problem.arrays):
+            examine(self.report, problem, self.rng, elementwise=False, each=len(problem.arrays) <= 8)
+        return self.report.message
+
+
+def _problem(layer, inputs, dinputs, grads, forward, dout, eps, rtol):
+    """The layer as a function of its inputs and parameters. Parameters are changed in place and put back, whatever happens."""
+    params = dict(layer.named_params())
+
+    def evaluate(changed):
+        before = {name: params[name].copy() for name in changed if name in params}
+        try:
+            for name in before:
+                params[name][...] = changed[name]
+            return forward({name: changed.get(name, a) for name, a in inputs.items()})
+        finally:
+            for name, a in before.items():
+                params[name][...] = a
+    arrays = {**inputs, **{name: a.copy() for name, a in params.items()}}
+    return difference.Problem(evaluate, arrays, {**dinputs, **tree.flatten(grads)}, dout, eps, rtol)
+
+
+def _names_agree(report, grads, layer):
+    """The dotted names of the gradients are exactly those of the parameters."""
+    got, owed = set(tree.flatten(grads)), set(dict(layer.named_params()))
+    missing, extra = sorted(owed - got), sorted(got - owed)
+    if missing or extra:
+        report.fail(SHAPE, "; ".join([f"backward returns no gradient for the parameters {', '.join(missing)}"] * bool(missing)
+                                     + [f"backward returns gradients for unknown parameters {', '.join(extra)}"] * bool(extra)))
+    return report.ok
+
+
+def _blame(model, problem, loss, cache, rng):
+    """Check one loss alone: a sentence for the report's notes."""
+    weights = {name: float(name == loss) for name in problem.dout}
+    dimages, grads = model.backward(weights, cache)
+    claimed = {"images": dimages, **tree.flatten(grads)}
+    alone = difference.Problem(problem.evaluate, problem.arrays, claimed, weights, problem.eps, problem.rtol)
+    found, _ = difference.along_random(alone, alone.arrays, rng)
+    return f"{loss} alone: relative error {found.error:.1e}"
+
+
+def as_float64(layer):
+    """A copy of the layer with float64 parameters and buffers."""
+    return copy.deepcopy(layer).astype(np.float64)
+
+
+def shaken(layer, rng):
+    """Move parameters and buffers off their first values, in place: gamma = 1, b = 0 and a running variance of 1 hide what forgets them."""
+    for _, p in layer.named_params():
+        p += 0.1 * rng.standard_normal(p.shape)
+    for _, b in layer.named_buffers():
+        b += 0.1 * np.abs(rng.standard_normal(b.shape))              # upwards, so that a variance stays positive
+    return layer
+
+
+def _cast(x, dtype):
+    return tuple(_cast(v, dtype) for v in x) if isinstance(x, (tuple, list)) else np.asarray(x, dtype)
+
+
+def _named(name, x):
+    """{"x": x}, or {"x.0": ..., "x.1": ...} of a tuple of arrays."""
+    return {f"{name}.{i}": v for i, v in enumerate(x)} if isinstance(x, (tuple, list)) else {name: x}
+
+
+def _unnamed(name, like, arrays):
+    return tuple(arrays[f"{name}.{i}"] for i in range(len(like))) if isinstance(like, (tuple, list)) else arrays[name]
