@@ -1,0 +1,74 @@
+"""Pictures of label maps: instance masks, semantic classes, panoptic segments.
+
+Shapes here: G objects of an image, H W its size, RGBA in [0, 1].
+"""
+import numpy as np
+
+from numpyvision.plot import style
+
+
+def outline(mask):
+    """The pixels of a mask with a neighbour (up, down, left, right) outside it: (H, W) bool -> (H, W) bool."""
+    padded = np.pad(mask, 1)
+    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return mask & ~inner
+
+
+def mask_layer(masks, colors, opacity=0.45):
+    """One picture to lay over an image: every mask tinted, its outline solid. masks (G, H, W), colors (G, 3) -> (H, W, 4) RGBA."""
+    layer = np.zeros((*np.shape(masks)[1:], 4))
+    for mask, color in zip(np.asarray(masks, bool), colors, strict=True):
+        layer[mask] = (*color, opacity)
+        layer[outline(mask)] = (*color, 1)
+    return layer
+
+
+def draw_masks(masks, colors, ax):
+    """Lay masks (G, H, W) bool over the image that `ax` already shows. Nothing for G = 0."""
+    if len(masks):
+        H, W = masks[0].shape
+        ax.imshow(mask_layer(masks, colors), extent=(0, W, H, 0), interpolation="nearest")
+    return ax
+
+
+def draw_semantic(sample, classes=None, ax=None):
+    """The class of every pixel as a colour, with a legend if `classes` (names) are given. Ignored pixels (255) are white."""
+    labels = np.asarray(sample.semantic)
+    ax = style.image_axes(ax, labels.shape)
+    present = [int(k) for k in np.unique(labels) if k != style.IGNORED]
+    picture = np.ones((3, *labels.shape))
+    for k in present:
+        picture[:, labels == k] = np.array(style.class_color(k + 1))[:, None]      # class 0 is stuff like any other here, not "nothing"
+    style.show_image(picture, ax)
+    if classes is not None:
+        legend(ax, [(classes[k], style.class_color(k + 1)) for k in present])
+    return ax
+
+
+def draw_panoptic(sample, classes=None, ax=None):
+    """Every segment by its class's colour, things in shades of it, with a white line between neighbours. Void is white."""
+    ids = np.asarray(sample.panoptic)
+    ax = style.image_axes(ax, ids.shape)
+    picture, seen = np.ones((3, *ids.shape)), {}
+    for segment in sample.segments:
+        k = segment["category"]
+        shade = 1 - 0.22 * (seen.get(k, 0) % 4) if segment["isthing"] else 1       # the second cat is darker than the first
+        picture[:, ids == segment["id"]] = shade * np.array(style.class_color(k + 1))[:, None]
+        seen[k] = seen.get(k, 0) + 1
+    border = np.zeros(ids.shape, bool)
+    border[:, 1:] |= ids[:, 1:] != ids[:, :-1]
+    border[1:] |= ids[1:] != ids[:-1]
+    picture[:, border] = 1
+    style.show_image(picture, ax)
+    if classes is not None:
+        names = [f"{classes[k]} x {n}" if n > 1 else classes[k] for k, n in seen.items()]
+        legend(ax, [(name, style.class_color(k + 1)) for name, k in zip(names, seen, strict=True)])
+    return ax
+
+
+def legend(ax, entries):
+    """Names and colours under the axes: entries [(name, color)]."""
+    from matplotlib.patches import Patch
+    handles = [Patch(color=color, label=name) for name, color in entries]
+    ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=min(4, max(1, len(handles))), fontsize=7,
+              frameon=False, handlelength=1, handleheight=1, columnspacing=1)
