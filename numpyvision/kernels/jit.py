@@ -3,6 +3,7 @@
 The compiled code is kept on disk, so that only the first run on a machine waits for it. Where no folder can be written to (a read-only
 install and a read-only home), numba refuses to decorate at all; then the kernel is compiled anew in every process instead.
 Every kernel runs without the global interpreter lock, so that a background thread can prepare the next batch meanwhile.
+Division is NumPy's (x / 0 is inf or nan): Python's would test every divisor for zero, and that branch keeps LLVM from vectorising the loop.
 """
 import numba
 
@@ -12,9 +13,9 @@ FASTMATH = {"contract", "reassoc", "nsz", "arcp", "afn"}
 
 def _njit(function, **options):
     try:
-        return numba.njit(cache=True, nogil=True, **options)(function)
+        return numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
     except RuntimeError:                     # "cannot cache function: no locator available": nowhere to write
-        return numba.njit(nogil=True, **options)(function)
+        return numba.njit(nogil=True, error_model="numpy", **options)(function)
 
 
 def jit(function):

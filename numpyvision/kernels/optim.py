@@ -18,15 +18,18 @@ def sgd(p, g, v, lr, momentum, decay, nesterov):
 
 
 @jit
-def adam(p, g, m, v, lr, beta1, beta2, one_minus_beta1, one_minus_beta2, correction1, correction2, eps, decay, shrink):
+def adam(p, g, m, v, numbers):
+    """numbers (9,) of p's dtype, see below: one array passes from Python to a kernel faster than nine scalars."""
+    beta1, rest1, beta2, rest2 = numbers[0], numbers[1], numbers[2], numbers[3]
+    rate, root, eps, decay, shrink = numbers[4], numbers[5], numbers[6], numbers[7], numbers[8]
     for i in range(p.size):
         q = shrink * p[i]
         d = g[i] + decay * q
-        a = beta1 * m[i] + one_minus_beta1 * d
-        b = beta2 * v[i] + one_minus_beta2 * d * d
+        a = beta1 * m[i] + rest1 * d
+        b = beta2 * v[i] + rest2 * d * d
         m[i] = a
         v[i] = b
-        p[i] = q - lr * (a / correction1) / (np.sqrt(b / correction2) + eps)
+        p[i] = q - rate * a / (np.sqrt(b) * root + eps)
 
 
 @jit

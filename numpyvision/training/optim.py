@@ -113,8 +113,8 @@ class Adam(Optimizer):
         shrink = 1 - lr * decay if self.decoupled else 1.0            # AdamW: decay apart from the gradient's scaling
         decay = 0.0 if self.decoupled else decay
         if _compiled(p, g):
-            scalars = (lr, beta1, beta2, 1 - beta1, 1 - beta2, correction1, correction2, self.eps, decay, shrink)
-            kernels.optim.adam(p.reshape(-1), _flat(g), m.reshape(-1), v.reshape(-1), *map(p.dtype.type, scalars))
+            numbers = beta1, 1 - beta1, beta2, 1 - beta2, lr / correction1, correction2**-0.5, self.eps, decay, shrink
+            kernels.optim.adam(p.reshape(-1), _flat(g), m.reshape(-1), v.reshape(-1), np.array(numbers, p.dtype))
             return
         xp = backend.get_array_module(p)
         p *= shrink
