@@ -6,6 +6,17 @@ import numpy as np
 
 from numpyvision.plot import style
 
+# stuff by name in the colours of nature; every other class has the colour of its label, as its boxes have
+NATURE = {"sky": "#a8d5f2", "grass": "#9ccc65", "water": "#4a90c4", "sea": "#4a90c4", "trees": "#3d7a45", "road": "#9e9e9e",
+          "sand": "#e8d6a0", "wall": "#d7ccc8", "floor": "#bcaaa4"}
+
+
+def semantic_color(label, classes=None):
+    """Colour of semantic class `label`: (r, g, b)."""
+    import matplotlib.colors as colors
+    name = None if classes is None else classes[label]
+    return colors.to_rgb(NATURE[name]) if name in NATURE else style.class_color(label)
+
 
 def outline(mask):
     """The pixels of a mask with a neighbour (up, down, left, right) outside it: (H, W) bool -> (H, W) bool."""
@@ -38,10 +49,10 @@ def draw_semantic(sample, classes=None, ax=None):
     present = [int(k) for k in np.unique(labels) if k != style.IGNORED]
     picture = np.ones((3, *labels.shape))
     for k in present:
-        picture[:, labels == k] = np.array(style.class_color(k + 1))[:, None]      # class 0 is stuff like any other here, not "nothing"
+        picture[:, labels == k] = np.array(semantic_color(k, classes))[:, None]
     style.show_image(picture, ax)
     if classes is not None:
-        legend(ax, [(classes[k], style.class_color(k + 1)) for k in present])
+        legend(ax, [(classes[k], semantic_color(k, classes)) for k in present])
     return ax
 
 
@@ -53,7 +64,7 @@ def draw_panoptic(sample, classes=None, ax=None):
     for segment in sample.segments:
         k = segment["category"]
         shade = 1 - 0.22 * (seen.get(k, 0) % 4) if segment["isthing"] else 1       # the second cat is darker than the first
-        picture[:, ids == segment["id"]] = shade * np.array(style.class_color(k + 1))[:, None]
+        picture[:, ids == segment["id"]] = shade * np.array(semantic_color(k, classes))[:, None]
         seen[k] = seen.get(k, 0) + 1
     border = np.zeros(ids.shape, bool)
     border[:, 1:] |= ids[:, 1:] != ids[:, :-1]
@@ -62,7 +73,7 @@ def draw_panoptic(sample, classes=None, ax=None):
     style.show_image(picture, ax)
     if classes is not None:
         names = [f"{classes[k]} x {n}" if n > 1 else classes[k] for k, n in seen.items()]
-        legend(ax, [(name, style.class_color(k + 1)) for name, k in zip(names, seen, strict=True)])
+        legend(ax, [(name, semantic_color(k, classes)) for name, k in zip(names, seen, strict=True)])
     return ax
 
 
