@@ -10,7 +10,7 @@ Shapes here: N images of a batch padded to H x W; sizes (N, 2) their true (H, W)
 import numpy as np
 
 from numpyvision import tree
-from numpyvision.boxes.levels import boxes_to_rois
+from numpyvision.boxes.convert import boxes_to_rois
 from numpyvision.cache import new_cache
 from numpyvision.layers.base import Layer
 from numpyvision.layers.fpn import FPN
