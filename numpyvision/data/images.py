@@ -50,7 +50,7 @@ def _to_array(image):
 
 def to_float(pixels):
     """uint8 in [0, 255] -> float32 in [0, 1], contiguous."""
-    return np.multiply(pixels, np.float32(1 / 255), dtype=np.float32, order="C")
+    return np.divide(pixels, np.float32(255), dtype=np.float32, order="C")
 
 
 def to_uint8(image):
