@@ -14,7 +14,7 @@ from numpyvision.cache import Cache
 from numpyvision.check import arguments as check
 from numpyvision.losses.weighting import check_weighted, flat, weight_and_normalizer
 
-SIDEWAYS = 128           # rows of up to this many classes are turned, so that the compiled loop runs along the rows, not along a few classes
+SIDEWAYS = 128           # rows of up to this many classes are turned, so that the compiled loop runs along many rows, not a few classes
 
 
 def softmax_cross_entropy_forward(logits, labels, ignore_index=255):

@@ -1,0 +1,45 @@
+"""Activations: elementwise, any shape."""
+import numpy as np
+
+from numpyvision import backend, kernels
+from numpyvision.cache import Cache
+from numpyvision.check import arguments as check
+
+
+def relu_forward(x):
+    """out = max(x, 0), any shape; NaN stays NaN.
+
+    Caches out, not x: its zeros say where backward is shut, and the next convolution caches the same array as its input, so that
+    remembering it costs nothing, while nobody else would have kept x.
+    """
+    check.array("x", x, getattr(x, "ndim", 0), "any shape")
+    if backend.compiled(x):
+        out = kernels.elementwise.relu(np.ascontiguousarray(x).reshape(x.shape))
+    else:
+        out = backend.get_array_module(x).maximum(x, 0)
+    return out, Cache(out=out)
+
+
+def relu_backward(dout, cache):
+    """dout -> dx: the gradient passes where out > 0 and stops where out is 0 (at the kink x = 0 too, as everyone chooses)."""
+    out = cache.out
+    check.require(dout.shape == out.shape, f"dout must have out's shape {out.shape}, got {dout.shape}")
+    if backend.compiled(dout, out):
+        return kernels.elementwise.relu_backward(np.ascontiguousarray(dout), np.ascontiguousarray(out))
+    return backend.get_array_module(dout).where(out <= 0, 0, dout)         # <= 0 and not > 0: NaN lets NaN be seen
+
+
+def sigmoid_forward(x):
+    """out = 1 / (1 + e^-x), any shape, without overflow at x = -1000. Caches out. To train on it, use `sigmoid_bce`, which is stable."""
+    check.array("x", x, getattr(x, "ndim", 0), "any shape")
+    xp = backend.get_array_module(x)
+    e = xp.exp(-abs(x))                                                # in (0, 1]: cannot overflow
+    out = xp.where(x >= 0, 1, e) / (1 + e)                             # 1 / (1 + e^-x) = e^x / (1 + e^x)
+    return out, Cache(out=out)
+
+
+def sigmoid_backward(dout, cache):
+    """dout -> dx: the slope of the sigmoid, written in its own value, is out (1 - out)."""
+    out = cache.out
+    check.require(dout.shape == out.shape, f"dout must have out's shape {out.shape}, got {dout.shape}")
+    return dout * out * (1 - out)

@@ -1,0 +1,143 @@
+"""Batch, frozen and group normalisation: subtract a mean, divide by a standard deviation, then let the network choose both anew.
+
+    out = gamma * xhat + beta     with     xhat = (x - mean) / sqrt(var + eps)
+
+Shapes here: x (N, C, H, W); gamma, beta (C,), one number a channel; G groups. M is how many numbers share one mean.
+    batch_norm    mean and var of each channel over N, H, W: M = N*H*W; at test time the running averages instead
+    affine_norm   mean and var are given and constant: batch norm frozen, for fine-tuning and for small batches
+    group_norm    mean and var of each image's group of C/G channels: M = C/G*H*W; the batch plays no part
+Where the statistics are measured on x, dx has three terms: the direct one, and one through the mean and one through the variance.
+    dx = inv_std * (dxhat - mean(dxhat) - xhat * mean(dxhat * xhat))     with     dxhat = gamma * dout
+All three run the same two compiled loops, kernels/norm.py.
+"""
+import math
+
+import numpy as np
+
+from numpyvision import backend, kernels
+from numpyvision.cache import Cache
+from numpyvision.check import arguments as check
+
+
+def batch_norm_forward(x, gamma, beta, running_mean, running_var, train=True, momentum=0.1, eps=1e-5):
+    """Normalise every channel over the batch (train), or with the running statistics (not train). x (N, C, H, W) -> the same shape.
+
+    gamma, beta, running_mean, running_var (C,). When training, running_mean and running_var are updated **in place** (the one mutation
+    that the law allows): new = (1 - momentum) * old + momentum * measured; the variance is biased (divided by M) to normalise and
+    unbiased (M - 1) for the running average. One number a channel has no variance: ValueError. An empty batch changes nothing.
+    Caches x, gamma, mean, inv_std (Ioffe & Szegedy 2015, algorithm 1).
+    """
+    _check_norm(x, {"gamma": gamma, "beta": beta, "running_mean": running_mean, "running_var": running_var})
+    xp, (N, C, H, W) = backend.get_array_module(x), x.shape
+    measure = bool(train) and N > 0
+    M = N * H * W
+    check.require(not measure or M > 1, f"batch_norm needs more than one number a channel to train on, got x {x.shape}; "
+                                        "use group_norm or affine_norm for a single pixel")
+    if backend.compiled(x, gamma, beta, running_mean, running_var):
+        mean, var = running_mean.copy(), running_var.copy()            # overwritten if measure
+        out = _normalize(x, (N, C, 1, H * W), gamma, beta, mean, var, eps, measure)
+    else:
+        mean, var = (x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3))) if measure else (running_mean.copy(), running_var)
+        out = _per_channel(gamma / xp.sqrt(var + eps)) * (x - _per_channel(mean)) + _per_channel(beta)
+    if measure:
+        running_mean[...] = (1 - momentum) * running_mean + momentum * mean
+        running_var[...] = (1 - momentum) * running_var + momentum * (M / (M - 1)) * var
+    return out, Cache(x=x, gamma=gamma, mean=mean, inv_std=1 / xp.sqrt(var + eps), measured=measure)
+
+
+def batch_norm_backward(dout, cache):
+    """dout (N, C, H, W) -> dx, dgamma (C,), dbeta (C,). In training the gradient also flows through the batch's mean and variance."""
+    x, gamma, mean, inv_std = cache.x, cache.gamma, cache.mean, cache.inv_std
+    check.require(dout.shape == x.shape, f"dout must have x's shape {x.shape}, got {dout.shape}")
+    N, C, H, W = x.shape
+    if backend.compiled(dout, x, gamma, mean, inv_std):
+        return _normalize_backward(dout, (N, C, 1, H * W), cache)
+    xhat = (x - _per_channel(mean)) * _per_channel(inv_std)
+    dbeta = dout.sum(axis=(0, 2, 3))
+    dgamma = (dout * xhat).sum(axis=(0, 2, 3))
+    dx = dout
+    if cache.measured:                                                 # every pixel moved the mean and the variance a little
+        M = N * H * W
+        dx = dx - _per_channel(dbeta / M) - xhat * _per_channel(dgamma / M)
+    return dx * _per_channel(gamma * inv_std), dgamma, dbeta
+
+
+def affine_norm_forward(x, gamma, beta, mean, var, eps=1e-5):
+    """Frozen batch norm: mean and var (C,) are constants, so this is a scale and a shift a channel. x (N, C, H, W) -> the same shape.
+
+    Caches x, gamma, mean, inv_std. It is batch_norm_forward(train=False), with a name of its own: "train" then means one thing.
+    """
+    return batch_norm_forward(x, gamma, beta, mean, var, train=False, eps=eps)
+
+
+def affine_norm_backward(dout, cache):
+    """dout (N, C, H, W) -> dx = gamma * inv_std * dout, dgamma (C,), dbeta (C,). mean and var were constants: nothing flows to them."""
+    return batch_norm_backward(dout, cache)
+
+
+def group_norm_forward(x, gamma, beta, num_groups, eps=1e-5):
+    """Normalise each image's groups of C/G neighbouring channels by themselves: the same in training and at test time.
+
+    x (N, C, H, W), gamma, beta (C,) -> the same shape. num_groups divides C; C groups is instance norm, 1 is layer norm. A group of
+    one number normalises to 0. Caches x, gamma, mean and inv_std (N*G,) (Wu & He 2018).
+    """
+    G = check.positive_int("num_groups", num_groups)
+    _check_norm(x, {"gamma": gamma, "beta": beta})
+    xp, (N, C, H, W) = backend.get_array_module(x), x.shape
+    check.require(C % G == 0, f"num_groups must divide the {C} channels of x, got {G}")
+    if backend.compiled(x, gamma, beta):
+        mean, var = np.empty(N * G, x.dtype), np.empty(N * G, x.dtype)
+        out = _normalize(x, (1, N * G, C // G, H * W), gamma, beta, mean, var, eps, True)
+    else:
+        groups = x.reshape(N * G, C // G * H * W)
+        mean, var = groups.mean(axis=1), groups.var(axis=1)
+        xhat = (groups - mean[:, None]) / xp.sqrt(var + eps)[:, None]
+        out = _per_channel(gamma) * xhat.reshape(x.shape) + _per_channel(beta)
+    return out, Cache(x=x, gamma=gamma, mean=mean, inv_std=1 / xp.sqrt(var + eps), num_groups=G, measured=True)
+
+
+def group_norm_backward(dout, cache):
+    """dout (N, C, H, W) -> dx, dgamma (C,), dbeta (C,)."""
+    x, gamma, mean, inv_std, G = cache.x, cache.gamma, cache.mean, cache.inv_std, cache.num_groups
+    check.require(dout.shape == x.shape, f"dout must have x's shape {x.shape}, got {dout.shape}")
+    N, C, H, W = x.shape
+    if backend.compiled(dout, x, gamma, mean, inv_std):
+        return _normalize_backward(dout, (1, N * G, C // G, H * W), cache)
+    M = C // G * H * W
+    xhat = (x.reshape(N * G, M) - mean[:, None]) * inv_std[:, None]
+    dbeta = dout.sum(axis=(0, 2, 3))
+    dgamma = (dout * xhat.reshape(x.shape)).sum(axis=(0, 2, 3))
+    dxhat = (dout * _per_channel(gamma)).reshape(N * G, M)             # gamma differs within a group: it goes in before the means
+    through_mean = dxhat.mean(axis=1)[:, None]
+    through_var = xhat * (dxhat * xhat).mean(axis=1)[:, None]
+    dx = inv_std[:, None] * (dxhat - through_mean - through_var)
+    return dx.reshape(x.shape), dgamma, dbeta
+
+
+def _normalize(x, planes, gamma, beta, mean, var, eps, measure):
+    """Run the compiled loop on x seen as (A, S, B, P), see kernels/norm.py; it fills mean and var if `measure`."""
+    planes = np.ascontiguousarray(x).reshape(planes)
+    gamma, beta = np.ascontiguousarray(gamma), np.ascontiguousarray(beta)
+    return kernels.norm.normalize(planes, gamma, beta, float(eps), mean, var, measure).reshape(x.shape)
+
+
+def _normalize_backward(dout, planes, cache):
+    N, C, H, W = cache.x.shape
+    dout, x = (np.ascontiguousarray(a).reshape(planes) for a in (dout, cache.x))
+    gamma, mean, inv_std = (np.ascontiguousarray(a).reshape(size) for a, size in
+                            ((cache.gamma, C), (cache.mean, planes[1]), (cache.inv_std, planes[1])))
+    dx, dgamma, dbeta = kernels.norm.normalize_backward(dout, x, gamma, mean, inv_std, cache.measured)
+    return dx.reshape(N, C, H, W), dgamma.reshape(N, C).sum(axis=0), dbeta.reshape(N, C).sum(axis=0)
+
+
+def _per_channel(v):
+    """(C,) -> (C, 1, 1), which broadcasts over images and pixels."""
+    return v[:, None, None]
+
+
+def _check_norm(x, vectors):
+    check.array("x", x, 4, "(N, C, H, W)")
+    check.same_dtype({"x": x, **vectors})
+    check.require(math.prod(x.shape[1:]) > 0, f"x must have channels and pixels, got {x.shape}")
+    for name, v in vectors.items():
+        check.require(v.shape == (x.shape[1],), f"{name} must be (C,) = ({x.shape[1]},) for x {x.shape}, got {v.shape}")
