@@ -1,8 +1,7 @@
 """Where things are: one scene's landscape, and who stands in it.
 
-Shapes here: H W size of the picture, u = min(H,
-                                              W) / 128 pixels the scene's unit. The nearer the ground (the lower in the picture), the larger
-what stands on it; objects are painted from far to near.
+Shapes here: H W size of the picture, u = min(H, W) / 128 pixels the scene's unit. The lower in the picture, the nearer
+and larger is what stands there; objects are painted from far to near.
 """
 from typing import NamedTuple
 
@@ -17,9 +16,8 @@ from numpyvision.data.scene_vehicles import boat, car
 
 THINGS = ("person", "cat", "dog", "car", "bird", "boat")
 STUFF = ("sky", "grass", "water", "trees", "road")
-SKY, GRASS, WATER, TREES, ROAD = range(1,
-                                       6)                                     # claims of the stuff; thing i of a scene claims FIRST_THING + i
-FIRST_THING = 6
+SKY, GRASS, WATER, TREES, ROAD = range(1, 6)                                     # what the stuff claims
+FIRST_THING = 6                                                                  # thing i of a scene claims FIRST_THING + i
 
 
 class Kind(NamedTuple):
@@ -101,7 +99,7 @@ def _landscape(dice, size, u, mood):
     stuff.meadow(drawing, dice, hills - (0, 4 * u * dice()), height, mix(far, mood.sky_low, 0.35), far, GRASS, 0.06)
     front = stuff.ridge(dice, width, horizon + 5 * u, 2 * u)
     if dice.chance(0.65):
-        leaves = mix(mix(vary(dice.pick(stuff.LEAF_GREENS), dice), mood.sky_low, mood.haze * 0.6), mood.tint, 0.0)
+        leaves = mix(vary(dice.pick(stuff.LEAF_GREENS), dice), mood.sky_low, mood.haze * 0.6)
         stuff.tree_line(drawing, dice, front, u, leaves, 3 * u, TREES)
     stuff.meadow(drawing, dice, front, height, mix(far, green, 0.45), near, GRASS)
     plan, lake, lane = dice(), None, None
@@ -109,13 +107,13 @@ def _landscape(dice, size, u, mood):
     if plan < 0.30:                                                              # a lake between the hills and us
         shore_y = horizon + (height - horizon) * dice.between(0.38, 0.62)
         bank = stuff.ridge(dice, width, shore_y, 3 * u)
-        stuff.water(drawing, mood, dice, front + (0, 3 * u), height, u, WATER, side)
+        stuff.water(drawing, mood, dice, front + (0, 3 * u), height, u, WATER)
         stuff.meadow(drawing, dice, bank, height, mix(far, green, 0.7), near, GRASS)
         stuff.shore(drawing, bank, u)
         lake, ground = (ground[0] + 4 * u, float(bank[:, 1].min()) - 2 * u), (float(bank[:, 1].max()) + 5 * u, ground[1])
     elif plan < 0.58:                                                            # water at our feet
         bank = stuff.ridge(dice, width, horizon + (height - horizon) * dice.between(0.45, 0.66), 3 * u)
-        stuff.water(drawing, mood, dice, bank, height, u, WATER, side)
+        stuff.water(drawing, mood, dice, bank, height, u, WATER)
         stuff.shore(drawing, bank, u)
         lake, ground = (float(bank[:, 1].max()) + 7 * u, height - 3 * u), (ground[0], float(bank[:, 1].min()) - 2 * u)
     if dice.chance(0.55) and ground[1] - ground[0] > 16 * u:
@@ -142,10 +140,10 @@ def _grass_bands(land):
 def _pick_kind(dice, land):
     """A kind of thing that this land has a place for; the weights balance the six classes over many scenes."""
     kinds = ["person", "cat", "dog", "bird"]
-    weights = [1.0, 1.0, 1.0, 1.0]
+    weights = [1.0, 1.0, 1.0, 0.9]
     kinds.append("car"); weights.append(1.75 if land.lane else 0.4)
     if land.lake:
-        kinds.append("boat"); weights.append(1.75)
+        kinds.append("boat"); weights.append(2.1)
     mark = dice() * sum(weights)
     for kind, weight in zip(kinds, weights, strict=True):
         mark -= weight
@@ -162,7 +160,7 @@ def _place_thing(dice, size, u, land, light, actors, taken, claim):
     if name == "bird":
         name = "flying bird" if dice.chance(0.6) else "standing bird"
     kind = KINDS[name]
-    limit = 0.5 if dice.chance(0.4) else 0.08
+    limit = 0.6 if dice.chance(0.5) else 0.08
     for _ in range(12):
         foot = _foot(dice, name, land, height)
         depth = (foot - land.horizon) / (height - land.horizon)

@@ -97,7 +97,7 @@ def tiles():
     global _tiles
     if _tiles is None:
         rng = np.random.default_rng(20170801)
-        blurs = [[(1, 1)], [(2, 3), (1, 2)], [(2, 2)], [(1, 5), (1, 2)], [(9, 1), (7, 2)], [(4, 4), (3,
+        blurs = [[(1, 1)], [(2, 3), (2, 2)], [(2, 2), (2, 2)], [(1, 5), (1, 2)], [(9, 1), (7, 2)], [(4, 4), (3,
             3)]]      # box blurs (width, height)
         made = []
         for boxes in blurs:

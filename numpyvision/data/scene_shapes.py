@@ -1,7 +1,7 @@
 """What the scenes are drawn with: dice, colours, smooth outlines, and the `Figure` that collects the parts of one object.
 
-A figure has its own units: height 1 (cars: length 1), feet at y = 0, y down (the head is at -1), drawn facing right. Its frame scales, mirrors
-and moves it. Angles are in radians, clockwise on the screen.
+A figure has its own units: height 1 (cars: length 1), feet at y = 0, y down (the head is at -1), drawn facing right. Its frame scales,
+mirrors and moves it. Angles are in radians, clockwise on the screen.
 """
 import math
 
@@ -88,8 +88,8 @@ def _ring(n):
 DISC = outline(_ring(28))                                                        # radius 1
 DOT = outline(_ring(10))                                                         # the same for tiny things
 BOX = outline([(-1, -1), (1, -1), (1, 1), (-1, 1)])                              # half-width and half-height 1
-ROUND_BOX = smooth([(-1, -.6), (-.92, -.92), (-.6, -1), (.6, -1), (.92, -.92), (1, -.6), (1, .6), (.92, .92), (.6, 1), (-.6, 1), (-.92,
-                    .92), (-1, .6)], 2)
+ROUND_BOX = smooth([(-1, -.6), (-.92, -.92), (-.6, -1), (.6, -1), (.92, -.92), (1, -.6), (1, .6), (.92, .92), (.6, 1), (-.6, 1),
+                    (-.92, .92), (-1, .6)], 2)
 DOME = outline([(1, 0), *_ring(28)[15:28][::-1].tolist()][::-1] + [(-1, 0)])     # the upper half of the disc
 _HALF = np.stack([np.cos(np.linspace(-np.pi / 2, np.pi / 2, 7)), np.sin(np.linspace(-np.pi / 2, np.pi / 2, 7))], axis=1)
 
@@ -127,8 +127,8 @@ def stroke(points, width0, width1, steps=5):
 class Figure:
     """The parts of one object, and its joints if it is a person.
 
-    x, y: where its feet stand, pixels; scale: pixels a unit; facing 1 right, -1 left; light (lx,
-        ly): the unit direction in which the light travels.
+    x, y: where its feet stand, pixels; scale: pixels a unit; facing 1 right, -1 left; light (lx, ly): the unit direction in which
+    the light travels; claim: the segment number of its pixels.
     """
 
     def __init__(self, x, y, scale, facing, light, claim, dice):
@@ -142,7 +142,7 @@ class Figure:
 
     def part(self, shape, colour, at=(0.0, 0.0), size=(1.0, 1.0), turn=0.0, shade=1.0, kind=raster.FUR, amount=0.0, opacity=1.0,
              claim=True):
-        """Add an outline, scaled by `size`, turned, moved to `at`. Its shading runs along the light, from a little lighter to a little darker.
+        """Add an outline, scaled by `size`, turned, moved to `at`. It is shaded along the light, from a little lighter to darker.
 
         Returns the part's index in the figure.
         """

@@ -1,8 +1,9 @@
 """`Scenes`: the synthetic world. Endless small pictures with exact truth, each a pure function of (seed, index).
 
 Shapes here: G objects of a scene, H W its size. Labels 1..6 are the things of `classes`; the semantic map continues them with the stuff, so
-that a thing's label is also its semantic class. How a scene comes to be: `scene_layout` decides who stands where, `scene_people`,
-`scene_animals`, `scene_vehicles` and `scene_stuff` draw them with polygons, `scene_raster` turns polygons into pixels and says who owns which.
+that a thing's label is also its semantic class. How a scene comes to be: `scene_layout` decides who stands where; `scene_people`,
+`scene_animals`, `scene_vehicles` and `scene_stuff` draw them with polygons; `scene_raster` turns polygons into pixels and says who
+owns which.
 """
 import operator
 
@@ -65,7 +66,7 @@ def _whole(name, value):
 
 
 def render_scene(seed, index, size):
-    """Draw scene `index` of `seed` -> Sample. Things that are hidden too much are taken out, and the scene is painted again without them."""
+    """Draw scene `index` of `seed` -> Sample. Things that are hidden too much are taken out, and it is painted again without them."""
     dice = Dice(np.random.default_rng([seed, index]))
     scene = layout.compose(dice, size)
     actors = scene.actors

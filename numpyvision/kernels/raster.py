@@ -36,7 +36,7 @@ def add_edge(cover, xa, ya, xb, yb, left, top, width, height):
 
 @jit_exact
 def paint(height, width, points, starts, paints, claims, tiles, num_claims, grain, grain_u, grain_v):
-    """-> picture (3, H, W) uint8, top (H, W) int32 (last claiming part that covers half of the pixel), full (C,) pixels before occlusion."""
+    """-> picture (3, H, W) uint8; top (H, W) int32, the part that owns a pixel; full (C,), the pixels of a claim before occlusion."""
     canvas = np.zeros((height, width, 3))
     cover = np.zeros((height, width + 1))
     top = np.full((height, width), -1, np.int32)
@@ -82,10 +82,18 @@ def paint(height, width, points, starts, paints, claims, tiles, num_claims, grai
                     if before < 0 or claims[before] != claim:
                         full[claim] += 1
                     top[y, x] = p
-    picture = np.empty((3, height, width), np.uint8)
-    for c in range(3):
+    return finish(canvas, tiles[0], grain, grain_u, grain_v), top, full
+
+
+@jit_exact
+def finish(canvas, paper, grain, grain_u, grain_v):
+    """Paper grain and rounding: canvas (H, W, 3) -> (3, H, W) uint8."""
+    height, width, channels = canvas.shape
+    side = paper.shape[0] - 1
+    picture = np.empty((channels, height, width), np.uint8)
+    for c in range(channels):
         for y in range(height):
             for x in range(width):
-                value = canvas[y, x, c] + grain * tiles[0, (y + grain_v) & side, (x + grain_u) & side]
+                value = canvas[y, x, c] + grain * paper[(y + grain_v) & side, (x + grain_u) & side]
                 picture[c, y, x] = np.uint8(min(max(value, 0.0), 1.0) * 255.0 + 0.5)
-    return picture, top, full
+    return picture
