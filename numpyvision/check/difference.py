@@ -5,7 +5,7 @@ direction v is measured with two more forwards, (L(x + eps v) - L(x - eps v)) / 
 One random v over *all* inputs tests the whole gradient at once: a wrong entry anywhere moves <grad, v>.
 """
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +25,7 @@ class Problem:
     arrays: dict[str, np.ndarray]
     grads: dict[str, np.ndarray]
     dout: Any
+    fixed: dict[str, np.ndarray] = field(default_factory=dict)   # True where an element must not move: an index in a floating array
     eps: float = 1e-5                # x + eps v: error eps**2 from the third derivative, 1e-16 / eps from rounding; both near 1e-10
     rtol: float = 1e-6
 
@@ -71,7 +72,7 @@ def slope(problem, direction, scale=0.0):
 
 def along_random(problem, names, rng):
     """(slope, direction) along one standard normal direction over these arrays together."""
-    direction = {name: rng.standard_normal(problem.arrays[name].shape) for name in names}
+    direction = {name: np.where(problem.fixed.get(name, False), 0.0, rng.standard_normal(problem.arrays[name].shape)) for name in names}
     return slope(problem, direction), direction
 
 
@@ -79,13 +80,13 @@ def every_element(problem, name):
     """[(index, slope)] for each element of one array, in order: 2 forwards an element, so only for small ones."""
     scale = _rms(problem.grads[name])                                # an element of slope 0 is compared with its neighbours' size
     return [(index, slope(problem, {name: _one_hot(problem.arrays[name].shape, index)}, scale))
-            for index in np.ndindex(problem.arrays[name].shape)]
+            for index in np.ndindex(problem.arrays[name].shape) if name not in problem.fixed or not problem.fixed[name][index]]
 
 
 def worst_element(problem, name, direction):
     """(index, slope) of a wrong element of a big array: halve the failing direction, keep the half further off, until one is left."""
     shape = problem.arrays[name].shape
-    flat, keep = direction.ravel(), np.arange(direction.size)
+    flat, keep = direction.ravel(), np.flatnonzero(direction)
     while len(keep) > 1:
         halves = np.array_split(keep, 2)
         slopes = [slope(problem, {name: _only(flat, half).reshape(shape)}) for half in halves]

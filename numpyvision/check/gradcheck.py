@@ -16,12 +16,13 @@ from numpyvision.check.report import DTYPE, KINK, MISSING, NOT_FINITE, OK, SHAPE
 SMALL = 128            # an array of at most this many elements is checked at each of them, a bigger one along random directions
 
 
-def gradcheck(forward, backward, args, kwargs=None, *, rng, eps=1e-5, rtol=1e-6, elementwise="auto", constants=(), title=None):
+def gradcheck(forward, backward, args, kwargs=None, *, rng, eps=1e-5, rtol=1e-6, elementwise="auto", constants=(), fixed=None, title=None):
     """Check `grads = backward(dout, cache)` against differences of `out, cache = forward(*args, **kwargs)` -> Report.
 
     args are the array inputs in forward's order; the floating ones are differentiated, except those whose parameter name is in `constants`
-    (targets, running statistics). Integers, booleans and None are constants anyway. A Generator in kwargs is copied for each call, so that
-    both sides of a difference draw the same samples. out is an array, a scalar, or a tuple, list or dict of them.
+    (targets, running statistics). Integers, booleans and None are constants anyway; `fixed` {name: columns} names the columns of a floating
+    input that are indices in disguise and must not move ({"rois": [0]}). A Generator in kwargs is copied for each call, so that both sides
+    of a difference draw the same samples. out is an array, a scalar, or a tuple, list or dict of them.
     elementwise: "auto" looks at each element of inputs of at most 128 elements, and finds one wrong element of a bigger input by halving;
     True looks at each element of all inputs, False only along random directions.
     """
@@ -42,7 +43,8 @@ def gradcheck(forward, backward, args, kwargs=None, *, rng, eps=1e-5, rtol=1e-6,
 
     def evaluate(changed):
         return call({names.index(n): a for n, a in changed.items()})[0]
-    problem = difference.Problem(evaluate, {n: promoted[i] for n, i in wanted.items()}, claimed, dout, eps, rtol)
+    arrays = {n: promoted[i] for n, i in wanted.items()}
+    problem = difference.Problem(evaluate, arrays, claimed, dout, fixed_elements(arrays, fixed), eps, rtol)
     return examine(report, problem, rng, elementwise)
 
 
@@ -112,6 +114,15 @@ def well_formed(report, claimed, arrays):
             report.rows.append(row)
             report.fail(row.diagnosis, text)
     return report.ok
+
+
+def fixed_elements(arrays, fixed):
+    """{name: columns} -> {name: mask of the array's shape}, True in those columns of the last axis."""
+    masks = {}
+    for name, columns in (fixed or {}).items():
+        masks[name] = np.zeros(arrays[name].shape, bool)
+        masks[name][..., columns] = True
+    return masks
 
 
 def adjoint_check(forward, adjoint, x_shape, y_shape, *, rng):

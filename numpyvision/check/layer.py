@@ -10,19 +10,20 @@ import numpy as np
 from numpyvision import tree
 from numpyvision.cache import NoCache
 from numpyvision.check import difference
-from numpyvision.check.gradcheck import examine, well_formed
+from numpyvision.check.gradcheck import argument_names, examine, fixed_elements, well_formed
 from numpyvision.check.operation import differs, untouched, upstream
 from numpyvision.check.report import SHAPE, Check, Contract, Report
 
 
-def check_layer(layer, x, *, rng, eps=1e-5, rtol=1e-6):
+def check_layer(layer, *inputs, rng, fixed=None, eps=1e-5, rtol=1e-6, title=None):
     """Run the contract on one layer -> Contract: names, shapes and dtypes of the gradients, purity, train=False, and the gradient itself.
 
-    x is an array or a tuple of arrays (pyramid levels). Everything happens on a float64 copy whose parameters are moved off their first
-    values, because gamma = 1 and b = 0 hide a forgotten gamma or b; the layer itself is left alone.
+    inputs: what forward takes, each an array or a tuple of arrays (pyramid levels); `fixed` {name: columns} must not move, see gradcheck.
+    Everything happens on a float64 copy whose parameters are moved off their first values, because gamma = 1 and b = 0 hide a forgotten
+    gamma or b; the layer itself is left alone.
     """
-    subject = _Subject(layer, x, rng, eps, rtol)
-    contract = Contract(type(layer).__name__)
+    subject = _Subject(layer, inputs, rng, fixed, eps, rtol)
+    contract = Contract(title or type(layer).__name__)
     promises = [("runs", subject.runs), ("parameter names", subject.parameter_names), ("dtype kept", subject.dtype_kept),
                 ("nothing written", subject.nothing_written), ("backward twice", subject.backward_twice),
                 ("train=False", subject.predicts_the_same), ("gradient", subject.gradient)]
@@ -65,13 +66,18 @@ def check_model(model, images, targets, sizes, *, rng, eps=1e-6, rtol=1e-6, seed
 class _Subject:
     """One layer with its input. Each method is a promise: it returns None if kept, else a sentence."""
 
-    def __init__(self, layer, x, rng, eps, rtol):
+    def __init__(self, layer, inputs, rng, fixed, eps, rtol):
         self.layer, self.given, self.rng, self.eps, self.rtol = shaken(as_float64(layer), rng), layer, rng, eps, rtol
-        self.x, self.x32 = _cast(x, np.float64), _cast(x, np.float32)
+        self.inputs, self.inputs32 = (tuple(_cast(x, dtype) for x in inputs) for dtype in (np.float64, np.float32))
+        self.names, self.fixed = argument_names(layer.forward, len(inputs)), fixed
         self.report = None
 
+    def dinputs(self, dx):
+        """What backward returned first, by input name: a tuple where forward takes several inputs."""
+        return _named(self.names, dx if len(self.names) > 1 else (dx,))
+
     def runs(self):
-        result = self.layer.forward(self.x, train=True)
+        result = self.layer.forward(*self.inputs, train=True)
         if not (isinstance(result, tuple) and len(result) == 2):
             return f"forward must return (out, cache), got {type(result).__name__}"
         out, cache = result
@@ -79,39 +85,39 @@ class _Subject:
         return None if isinstance(result, tuple) and len(result) == 2 else f"backward must return (dx, grads), got {type(result).__name__}"
 
     def parameter_names(self):
-        out, cache = self.layer.forward(self.x, train=True)
+        out, cache = self.layer.forward(*self.inputs, train=True)
         report = Report("")
         return None if _names_agree(report, self.layer.backward(upstream(out), cache)[1], self.layer) else report.message
 
     def dtype_kept(self):
         layer = copy.deepcopy(self.given).astype(np.float32)
-        out, cache = layer.forward(self.x32, train=True)
+        out, cache = layer.forward(*self.inputs32, train=True)
         dx, grads = layer.backward(upstream(out), cache)
-        for name, leaf in [*difference.leaves(out), *_named("dx", dx).items(), *tree.flatten(grads).items()]:
+        for name, leaf in [*difference.leaves(out), *((f"d{n}", d) for n, d in self.dinputs(dx).items()), *tree.flatten(grads).items()]:
             if leaf.dtype != np.float32:
                 return f"float32 input and parameters gave {name or 'an output'} of {leaf.dtype}"
         return None
 
     def nothing_written(self):
-        given = {"x": self.x, "params": dict(self.layer.named_params())}
+        given = {"inputs": list(self.inputs), "params": dict(self.layer.named_params())}
         with untouched("forward", given):
-            out, cache = self.layer.forward(self.x, train=True)
+            out, cache = self.layer.forward(*self.inputs, train=True)
         dout = upstream(out)
         with untouched("backward", {**given, "buffers": dict(self.layer.named_buffers()), "dout": dout, "cache": cache}):
             self.layer.backward(dout, cache)
 
     def backward_twice(self):
-        out, cache = self.layer.forward(self.x, train=True)
+        out, cache = self.layer.forward(*self.inputs, train=True)
         (dx, grads), (dx2, grads2) = (self.layer.backward(upstream(out), cache) for _ in range(2))
         return differs(dx, dx2, 0, "dx") or differs(tree.flatten(grads), tree.flatten(grads2), 0, "the gradient of")
 
     def predicts_the_same(self):
         layer = copy.deepcopy(self.layer)
         buffers = {name: b.copy() for name, b in layer.named_buffers()}
-        out, _ = layer.forward(self.x, train=True)
+        out, _ = layer.forward(*self.inputs, train=True)
         batch_statistics = any(not np.array_equal(b, buffers[name]) for name, b in layer.named_buffers())
         after = {name: b.copy() for name, b in layer.named_buffers()}
-        predicted, cache = layer.forward(self.x, train=False)
+        predicted, cache = layer.forward(*self.inputs, train=False)
         if not isinstance(cache, NoCache) or cache:
             return f"forward(train=False) must return an empty NoCache, got a {type(cache).__name__} with {sorted(map(str, cache))}"
         if differs(dict(layer.named_buffers()), after, 0, "a buffer"):
@@ -120,13 +126,15 @@ class _Subject:
 
     def gradient(self):
         self.report = Report(type(self.layer).__name__)
-        out, cache = self.layer.forward(self.x, train=True)
+        out, cache = self.layer.forward(*self.inputs, train=True)
         dout = difference.random_like(out, self.rng)
         dx, grads = self.layer.backward(dout, cache)
 
         def evaluate(arrays):
-            return self.layer.forward(_unnamed("x", self.x, arrays), train=True)[0]
-        problem = _problem(self.layer, _named("x", self.x), _named("x", dx), grads, evaluate, dout, self.eps, self.rtol)
+            return self.layer.forward(*_unnamed(self.names, self.inputs, arrays), train=True)[0]
+        arrays = _named(self.names, self.inputs)
+        problem = _problem(self.layer, arrays, self.dinputs(dx), grads, evaluate, dout, self.eps, self.rtol)
+        problem.fixed = fixed_elements(arrays, self.fixed)
         if well_formed(self.report, problem.grads, problem.arrays):
             examine(self.report, problem, self.rng, elementwise=False, each=len(problem.arrays) <= 8)
         return self.report.message
@@ -146,7 +154,7 @@ def _problem(layer, inputs, dinputs, grads, forward, dout, eps, rtol):
             for name, a in before.items():
                 params[name][...] = a
     arrays = {**inputs, **{name: a.copy() for name, a in params.items()}}
-    return difference.Problem(evaluate, arrays, {**dinputs, **tree.flatten(grads)}, dout, eps, rtol)
+    return difference.Problem(evaluate, arrays, {**dinputs, **tree.flatten(grads)}, dout, eps=eps, rtol=rtol)
 
 
 def _names_agree(report, grads, layer):
@@ -164,7 +172,7 @@ def _blame(model, problem, loss, cache, rng):
     weights = {name: float(name == loss) for name in problem.dout}
     dimages, grads = model.backward(weights, cache)
     claimed = {"images": dimages, **tree.flatten(grads)}
-    alone = difference.Problem(problem.evaluate, problem.arrays, claimed, weights, problem.eps, problem.rtol)
+    alone = difference.Problem(problem.evaluate, problem.arrays, claimed, weights, eps=problem.eps, rtol=problem.rtol)
     found, _ = difference.along_random(alone, alone.arrays, rng)
     return f"{loss} alone: relative error {found.error:.1e}"
 
@@ -187,10 +195,12 @@ def _cast(x, dtype):
     return tuple(_cast(v, dtype) for v in x) if isinstance(x, (tuple, list)) else np.asarray(x, dtype)
 
 
-def _named(name, x):
-    """{"x": x}, or {"x.0": ..., "x.1": ...} of a tuple of arrays."""
-    return {f"{name}.{i}": v for i, v in enumerate(x)} if isinstance(x, (tuple, list)) else {name: x}
+def _named(names, values):
+    """{"x": x} of the inputs, with {"x.0": ..., "x.1": ...} of an input that is a tuple of arrays."""
+    return tree.flatten(dict(zip(names, values, strict=True)))
 
 
-def _unnamed(name, like, arrays):
-    return tuple(arrays[f"{name}.{i}"] for i in range(len(like))) if isinstance(like, (tuple, list)) else arrays[name]
+def _unnamed(names, like, arrays):
+    """The inputs again, in forward's order."""
+    return [tuple(arrays[f"{n}.{i}"] for i in range(len(x))) if isinstance(x, tuple) else arrays[n]
+            for n, x in zip(names, like, strict=True)]

@@ -20,14 +20,15 @@ from numpyvision.check.report import Check, Contract
 SAME = {np.dtype(np.float64): 1e-10, np.dtype(np.float32): 2e-5}
 
 
-def check_op(forward, backward, args, kwargs=None, *, rng, reference=None, constants=(), mutates=(), empty=None, stop=False, title=None):
+def check_op(forward, backward, args, kwargs=None, *, rng, reference=None, constants=(), mutates=(), empty=None, fixed=None, stop=False,
+             title=None):
     """Run the contract on one operation -> Contract (list of named checks; true if all passed).
 
     args: the array inputs in forward's order. constants: names of floating inputs without a gradient. mutates: names of inputs that forward
     may write (batch norm's running statistics). empty: names of the inputs to cut to length 0 for the empty batch, default the first one;
-    () for none. stop=True ends at the first failure.
+    () for none. fixed: {name: columns} that must not move, see gradcheck. stop=True ends at the first failure.
     """
-    subject = _Subject(forward, backward, args, kwargs or {}, rng, tuple(constants), tuple(mutates), empty)
+    subject = _Subject(forward, backward, args, kwargs or {}, rng, tuple(constants), tuple(mutates), empty, fixed)
     promises = [
         ("runs", subject.runs),
         ("gradient shapes", subject.gradient_shapes),
@@ -58,12 +59,12 @@ def check_op(forward, backward, args, kwargs=None, *, rng, reference=None, const
 class _Subject:
     """One operation with its inputs. Each method is a promise: it returns None if kept, else a sentence."""
 
-    def __init__(self, forward, backward, args, kwargs, rng, constants, mutates, empty):
+    def __init__(self, forward, backward, args, kwargs, rng, constants, mutates, empty, fixed):
         self.forward, self.backward, self.kwargs, self.rng = forward, backward, kwargs, rng
         self.args, self.constants, self.mutates = [_as_dtype(a, np.float64) for a in args], constants + mutates, mutates
         self.names = argument_names(forward, len(args))
         self.empty = (self.names[0],) if empty is None else empty
-        self.report = None
+        self.fixed, self.report = fixed, None
 
     def both(self, args, dtype=np.float64, forward=None, backward=None):
         """(out, grads) by position, with an upstream gradient that depends on the output's shape alone."""
@@ -146,7 +147,8 @@ class _Subject:
         return f"the output {' '.join(bad)} is not finite" if bad else _ill_formed(grads, args, self.differentiable())
 
     def gradient(self):
-        self.report = gradcheck(self.forward, self.backward, self.args, self.kwargs, rng=self.rng, constants=self.constants)
+        self.report = gradcheck(self.forward, self.backward, self.args, self.kwargs, rng=self.rng, constants=self.constants,
+                                fixed=self.fixed)
         return self.report.message
 
     def readable_equals_compiled(self):
