@@ -131,6 +131,16 @@ def test_a_mask_is_tinted_and_its_outline_solid():
     assert masks.outline(np.ones((3, 3), bool)).sum() == 8, "the image's edge is an edge of the mask"
 
 
+def test_masks_of_one_class_differ_in_shade():
+    squares = np.zeros((3, 30, 40), bool)
+    squares[0, :5, :5] = squares[1, :5, 10:15] = squares[2, :5, 20:25] = True
+    ax = boxes.draw_boxes(image(), BOXES, [1, 2, 1], masks=squares)
+    first, other, second = (np.asarray(ax.images[1].get_array())[2, x, :3] for x in (2, 12, 22))
+    np.testing.assert_allclose(first, style.class_color(1))
+    np.testing.assert_allclose(other, style.class_color(2))
+    np.testing.assert_allclose(second, 0.8 * first)
+
+
 def test_semantic_and_panoptic_pictures_name_what_is_there():
     semantic = np.zeros((4, 6), np.uint8)
     semantic[:, 3:], semantic[0, 0] = 2, 255

@@ -18,6 +18,11 @@ def semantic_color(label, classes=None):
     return colors.to_rgb(NATURE[name]) if name in NATURE else style.class_color(label)
 
 
+def shade(color, count):
+    """The colour of the object number `count` of its class (0, 1, ...): the second is darker than the first, the fifth like it again."""
+    return tuple((1 - 0.2 * (count % 4)) * np.array(color))
+
+
 def outline(mask):
     """The pixels of a mask with a neighbour (up, down, left, right) outside it: (H, W) bool -> (H, W) bool."""
     padded = np.pad(mask, 1)
@@ -35,9 +40,10 @@ def mask_layer(masks, colors, opacity=0.45):
 
 
 def draw_masks(masks, colors, ax):
-    """Lay masks (G, H, W) bool over the image that `ax` already shows. Nothing for G = 0."""
+    """Lay masks (G, H, W) bool over the image that `ax` already shows, those of one colour in shades of it. Nothing for G = 0."""
     if len(masks):
         H, W = masks[0].shape
+        colors = [shade(color, colors[:g].count(color)) for g, color in enumerate(colors)]
         ax.imshow(mask_layer(masks, colors), extent=(0, W, H, 0), interpolation="nearest")
     return ax
 
@@ -63,8 +69,8 @@ def draw_panoptic(sample, classes=None, ax=None):
     picture, seen = np.ones((3, *ids.shape)), {}
     for segment in sample.segments:
         k = segment["category"]
-        shade = 1 - 0.22 * (seen.get(k, 0) % 4) if segment["isthing"] else 1       # the second cat is darker than the first
-        picture[:, ids == segment["id"]] = shade * np.array(semantic_color(k, classes))[:, None]
+        color = shade(semantic_color(k, classes), seen.get(k, 0) if segment["isthing"] else 0)
+        picture[:, ids == segment["id"]] = np.array(color)[:, None]
         seen[k] = seen.get(k, 0) + 1
     border = np.zeros(ids.shape, bool)
     border[:, 1:] |= ids[:, 1:] != ids[:, :-1]
