@@ -1,0 +1,145 @@
+"""RoI Align: crop a feature map by a box, resized to P x Q, without rounding anything; forward, and backward to features and box.
+
+Shapes here: N images, C channels, H W feature size, R RoIs, P Q output size, S samples a bin along one axis.
+    x (N, C, H, W)   rois (R, 5) = (batch_index, x1, y1, x2, y2) in image pixels   out (R, C, P, Q)
+
+The box is divided into P x Q equal bins, each bin is sampled at S x S regular points by bilinear interpolation, and averaged. All of this
+is linear in x, and the hat function of bilinear interpolation is a product, max(0, 1 - |y - i|) max(0, 1 - |x - j|) (L16-A02). So every
+RoI has two small matrices, Wy (P, H) and Wx (Q, W), whose row p says how much each cell of a column counts in bin p, and
+
+    out[r, c] = Wy[r] @ x[n, c] @ Wx[r].T            n the image of RoI r
+
+is the whole of RoI Align. Its gradient is the same product seen from the other sides; the box moves the samples, which move the weights.
+The compiled loops in `kernels/roi.py` are a second derivation, which gathers and scatters the neighbours of the samples one by one.
+"""
+import numpy as np
+
+from numpyvision import backend, check, kernels
+from numpyvision.backend import get_array_module
+from numpyvision.cache import Cache
+
+
+def roi_align_forward(x, rois, output_size, spatial_scale, sampling_ratio=2, aligned=True):
+    """Features of every RoI at a fixed size: the mean of bilinear samples in each of P x Q equal bins (Mask R-CNN 3; L16-A01 to A07).
+
+    x (N, C, H, W), rois (R, 5) = (batch_index, x1, y1, x2, y2), output_size P or (P, Q), spatial_scale = 1 / stride -> (R, C, P, Q).
+    sampling_ratio: samples a bin along each axis; <= 0 adapts to the RoI, ceil(its size in cells / bins).
+    aligned: cell i holds the value at i + 0.5, so that coordinates shift by half a cell (L16-A06). aligned=False is the older habit of
+        no shift, with RoIs at least one cell wide and high.
+    A sample beyond [-1, H] or [-1, W] is 0; others outside the cells' centres are moved onto the nearest (torchvision's rule).
+    A reversed box is cropped mirrored (adaptive: it has no samples, so 0; aligned=False: it counts as one cell wide). R = 0 is fine.
+    Caches the inputs x and rois, and the settings. ValueError for a batch_index outside [0, N), a NaN or an infinite coordinate.
+    """
+    output_size = check.int_pair("output_size", output_size, 1)
+    check_roi_align(x, rois, spatial_scale)
+    settings = dict(output_size=output_size, spatial_scale=float(spatial_scale), sampling_ratio=int(sampling_ratio), aligned=bool(aligned))
+    batch, ys, xs = sample_points(rois, **settings)
+    if backend.compiled(x, rois):
+        out = kernels.roi.roi_align(np.ascontiguousarray(x), batch, ys[0], ys[2], xs[0], xs[2])
+    else:
+        xp = get_array_module(x, rois)
+        wy, wx = axis_weights(ys, x.shape[2]), axis_weights(xs, x.shape[3])            # (R, P, H), (R, Q, W)
+        out = xp.zeros((len(rois), x.shape[1], *output_size), dtype=x.dtype)
+        for n in range(len(x)):
+            r = xp.flatnonzero(batch == n)
+            out[r] = xp.einsum("rpi,cij,rqj->rcpq", wy[r], x[n], wx[r], optimize=True)
+    return out, Cache(x=x, rois=rois, **settings)
+
+
+def roi_align_backward(dout, cache):
+    """dout (R, C, P, Q) -> dx (N, C, H, W), drois (R, 5), whose column 0 (the batch index) is zero.
+
+    A sample gives its gradient to its four neighbours by weight (L16-A04), and to its own position by their differences (L16-A05).
+    The position is v = lo + u (hi - lo), so that a share 1 - u of it goes to the box's near side and u to its far side. No gradient
+    to the position where the sample was moved onto the border or lies beyond it; at a cell's centre, where the slope jumps, the slope
+    to the right is taken. The number of samples of adaptive sampling counts as a constant.
+    """
+    x, rois = cache.x, cache.rois
+    xp = get_array_module(dout, x, rois)
+    settings = {k: cache[k] for k in ("output_size", "spatial_scale", "sampling_ratio", "aligned")}
+    batch, ys, xs = sample_points(rois, **settings)
+    if backend.compiled(dout, x, rois):
+        dout, x = np.ascontiguousarray(dout), np.ascontiguousarray(x)
+        dx = kernels.roi.roi_align_dx(dout, batch, ys[0], ys[2], xs[0], xs[2], x.shape)
+        dy1, dy2, dx1, dx2 = kernels.roi.roi_align_dbox(dout, x, batch, *ys, *xs)
+    else:
+        wy, wx = axis_weights(ys, x.shape[2]), axis_weights(xs, x.shape[3])            # (R, P, H), (R, Q, W)
+        dx, dwy, dwx = xp.zeros_like(x), xp.zeros_like(wy), xp.zeros_like(wx)
+        for n in range(len(x)):                                                        # out = wy x wx^T, read from each of its sides
+            r = xp.flatnonzero(batch == n)
+            dx[n] = xp.einsum("rcpq,rpi,rqj->cij", dout[r], wy[r], wx[r], optimize=True)
+            dwy[r] = xp.einsum("rcpq,cij,rqj->rpi", dout[r], x[n], wx[r], optimize=True)
+            dwx[r] = xp.einsum("rcpq,rpi,cij->rqj", dout[r], wy[r], x[n], optimize=True)
+        dy1, dy2 = axis_weights_backward(dwy, ys)
+        dx1, dx2 = axis_weights_backward(dwx, xs)
+    drois = xp.stack([xp.zeros_like(dx1), dx1, dy1, dx2, dy2], axis=1) * cache.spatial_scale      # cells = pixels * spatial_scale
+    return dx, drois
+
+
+def sample_points(rois, output_size, spatial_scale, sampling_ratio, aligned):
+    """Where the RoIs are sampled -> batch (R,) int64, and for the vertical and the horizontal axis each (v, u, count):
+
+    v (R, bins, S) position in cells; u (R, bins, S) how far a sample follows the far side of the box, dv/dhi (and 1 - u the near side);
+    count (R,) int64 samples a bin. Adaptive counts differ by RoI: samples from count on are void, at v = -2, where nothing is.
+    """
+    xp = get_array_module(rois)
+    axes = []
+    for bins, near, far in ((output_size[0], 2, 4), (output_size[1], 1, 3)):           # y1 and y2, x1 and x2
+        lo = (rois[:, near] * spatial_scale - 0.5 * aligned)[:, None, None]            # (R, 1, 1), in cells
+        hi = (rois[:, far] * spatial_scale - 0.5 * aligned)[:, None, None]
+        size = hi - lo if aligned else xp.maximum(hi - lo, 1)
+        if sampling_ratio > 0:
+            count = xp.full_like(size, sampling_ratio)
+        else:
+            count = xp.maximum(xp.ceil(size / bins), 0)
+        s = xp.arange(int(count.max()) if len(rois) else 0, dtype=rois.dtype)          # (S,)
+        bin_index = xp.arange(bins, dtype=rois.dtype)[:, None]                         # (bins, 1)
+        u = (bin_index + (s + 0.5) / xp.maximum(count, 1)) / bins                      # (R, bins, S): 2 samples lie at 1/4 and 3/4 of a bin
+        v = xp.where(s < count, lo + u * size, -2)
+        if not aligned:
+            u = xp.where(hi - lo < 1, 0, u)                                            # the size is held at 1: all follow the near side
+        axes.append((v, u, count[:, 0, 0].astype(np.int64)))
+    return rois[:, 0].astype(np.int64), *axes
+
+
+def axis_weights(points, length):
+    """weight[r, p, i]: how much cell i of an axis counts in bin p of RoI r, the mean of its samples' hats -> (R, bins, length)."""
+    v, _, count = points
+    xp = get_array_module(v)
+    inside = (v >= -1) & (v <= length)
+    v = xp.clip(v, 0, length - 1)                                                      # moved onto the nearest cell
+    hat = xp.maximum(1 - abs(v[..., None] - xp.arange(length, dtype=v.dtype)), 0)      # (R, bins, S, length)
+    return xp.where(inside[..., None], hat, 0).sum(axis=2) / per_bin(count, v)
+
+
+def axis_weights_backward(dweight, points):
+    """dweight (R, bins, length) -> dlo (R,), dhi (R,), the gradient to the near and the far side of the RoI, in cells."""
+    v, u, count = points
+    xp = get_array_module(dweight)
+    length = dweight.shape[2]
+    moves = (v >= 0) & (v < length - 1)                                                # else clamped, or outside
+    left = xp.where(moves, xp.floor(v), 0).astype(np.int64)                            # the hats of left and left + 1 cross at v
+    right = xp.minimum(left + 1, length - 1)
+    dv = xp.take_along_axis(dweight, right, 2) - xp.take_along_axis(dweight, left, 2)  # d hat: +1 on the right, -1 on the left
+    dv = xp.where(moves, dv, 0) / per_bin(count, v)                                    # (R, bins, S)
+    return (dv * (1 - u)).sum(axis=(1, 2)), (dv * u).sum(axis=(1, 2))
+
+
+def per_bin(count, v):
+    """The number of samples to average over, (R, 1, 1) in v's dtype; 1 where there is none."""
+    return get_array_module(v).maximum(count, 1).astype(v.dtype)[:, None, None]
+
+
+def check_roi_align(x, rois, spatial_scale):
+    """ValueError unless RoI Align can read these."""
+    check.array("x", x, 4, "(N, C, H, W)")
+    check.array("rois", rois, 2, "(R, 5) = (batch_index, x1, y1, x2, y2)")
+    check.require(rois.shape[1] == 5, f"rois must be (R, 5) = (batch_index, x1, y1, x2, y2), got {tuple(rois.shape)}; "
+                                      "for per-image boxes call boxes_to_rois first")
+    check.same_dtype({"x": x, "rois": rois})
+    check.require(min(x.shape[2:]) > 0, f"x must have at least one cell to sample, got (N, C, H, W) = {tuple(x.shape)}")
+    check.require(spatial_scale > 0, f"spatial_scale must be positive, 1 / stride of the feature map, got {spatial_scale}")
+    xp, n = get_array_module(rois), rois[:, 0]
+    check.require(bool(xp.isfinite(rois).all()), "rois contain NaN or infinity; the usual cause is a network that has diverged")
+    check.require(bool(((n >= 0) & (n < len(x)) & (n == xp.floor(n))).all()),
+                  f"the first column of rois must be a batch index in [0, {len(x)}); is it missing, or are the rois of another batch?")
