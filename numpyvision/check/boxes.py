@@ -31,7 +31,7 @@ def _first_bad(boxes, bad, fault, cause):
     if bad.any():
         row = int(np.argmax(bad))
         numbers = ", ".join(f"{v:g}" for v in boxes[row])
-        raise ValueError(f"boxes[{row}] = ({numbers}) {fault}; {int(bad.sum())} of {len(boxes)} rows do. Usual cause: {cause}")
+        raise ValueError(f"boxes[{row}] = ({numbers}) {fault}; {int(bad.sum())} of {len(boxes)} rows like it. Usual cause: {cause}")
 
 
 def _reversed_cause(boxes):
