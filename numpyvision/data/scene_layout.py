@@ -169,8 +169,10 @@ def _place_thing(dice, size, u, land, light, actors, taken, claim):
         x = width * dice.between(0.04, 0.96)
         low = foot + (0.35 * scale if name == "flying bird" else 0.0)
         box = (x - kind.left * scale, foot - kind.top * scale, x + kind.right * scale, low)
-        if all(_overlap(box, other) <= limit for other in taken):
-            figure = kind.draw(dice, x, foot, scale, dice.sign(), light, claim)
+        inside = (min(box[2], width) - max(box[0], 0)) / (box[2] - box[0])
+        if inside > 0.68 and all(_overlap(box, other) <= limit for other in taken):
+            facing = 1 if box[0] < 0 else -1 if box[2] > width else dice.sign()  # at the picture's edge it looks inwards: we see its head
+            figure = kind.draw(dice, x, foot, scale, facing, light, claim)
             actors.append(Actor(figure.drawing, foot, label, figure.joints))
             taken.append(box)
             return

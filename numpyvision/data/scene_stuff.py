@@ -176,7 +176,7 @@ def road(drawing, dice, size, y, thick, u, claim):
         drawing.add(edge, IDENTITY, raster.flat(rgb("d9d2bd")), claim)
     else:
         near = mix(vary(dice.pick(rgb("d9bd8b cfae7c e0c89c")), dice, 0.03), (0.3, 0.2, 0.1), 0.10)
-    drawing.add(body, IDENTITY, raster.linear(mix(near, (1, 1, 1), 0.15), near, (0, y - thick / 2), (0, y + thick / 2), amount=0.05), claim)
+    drawing.add(body, IDENTITY, raster.linear(mix(near, (1, 1, 1), 0.15), near, (0, y - thick / 2), (0, y + thick / 2), amount=0.03), claim)
     if asphalt:
         dash, start = u * 9, u * 18 * dice()
         for k in range(int(width / (2 * dash)) + 2):

@@ -15,7 +15,7 @@ from numpyvision.data.sample import Sample
 from numpyvision.data.scene_people import KEYPOINTS
 from numpyvision.data.scene_shapes import Dice
 
-MIN_VISIBLE = 0.3        # a thing of which less is to be seen is taken out of the scene: nobody could be asked to find it
+MIN_VISIBLE = 0.4        # a thing of which less is to be seen is taken out of the scene: nobody could be asked to find it
 MIN_AREA = 24            # nor one of fewer visible pixels than this
 
 
