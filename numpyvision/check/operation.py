@@ -122,7 +122,7 @@ class _Subject:
         made = [(f"output {n}".strip(), a) for n, a in difference.leaves(out)]
         returned = [(f"gradient of {self.names[i]}", g) for i, g in enumerate(grads if isinstance(grads, (tuple, list)) else (grads,))
                     if g is not None]
-        held = given + made + [(f"dout {n}".strip(), a) for n, a in difference.leaves(dout)] + [(f"cache.{n}", a) for n, a in leaves(cache)]
+        held = given + made + [(f"dout {n}".strip(), a) for n, a in difference.leaves(dout)] + [*leaves({"cache": cache})]
         return _overlap(made, given) or _overlap(returned, held) or _overlap(returned, returned) or _unwriteable(made + returned)
 
     def backward_twice(self):
