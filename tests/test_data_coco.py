@@ -172,8 +172,9 @@ def test_faulty_images_are_named(folder):
     with pytest.raises(DataError, match=r"images\[id=7\]\.width, height: says 20x11 .* is 20x10"):
         COCO(folder(content))[0]
     del content["images"][0]["height"]
+    content["annotations"][1]["bbox"] = [3, 2, 50, 4]
     dataset = COCO(folder(content))
-    assert len(dataset[0]) == 2 and dataset.faults[0].field == "images[id=7].width, height"   # the size is the image's own
+    assert dataset[0].boxes[1].tolist() == [3, 2, 20, 6] and dataset.faults[0].field == "images[id=7].width, height"   # the image's own
     content["images"][0]["file_name"] = "b.png"
     with pytest.raises(DataError, match=r"b\.png: image: the file does not exist"):
         COCO(folder(content))[0]

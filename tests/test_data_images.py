@@ -63,4 +63,4 @@ def test_what_is_no_image_is_named(tmp_path):
 def test_uint8_and_back_is_exact():
     pixels = np.arange(256, dtype=np.uint8)
     assert np.array_equal(images.to_uint8(images.to_float(pixels)), pixels)
-    assert images.to_uint8(np.array([-1.0, 2.0])).tolist() == [0, 255]
+    assert images.to_uint8(np.array([-1.0, 0.4 / 255, 0.6 / 255, 2.0])).tolist() == [0, 0, 1, 255]

@@ -109,6 +109,7 @@ def test_resizing_by_whole_factors_is_known_by_hand():
     half = T.ResizeShortSide(1)(sample, None)
     # antialiased by half: triangle of weights 1 3 3 1 over the pixels that exist: (3*0 + 3*1 + 1*2) / 7 = 5/7 along x
     assert np.allclose(half.image[0], [[5 / 7 + 2, 16 / 7 + 2]]) and half.image.dtype == np.float64
+    assert half.semantic.tolist() == [[5, 7]]                          # centres fall on the corner of four pixels: the lower right one
     double = T.ResizeShortSide(4)(sample, None)
     assert np.allclose(double.image[0, 0], [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3])
     assert double.semantic[:, 0].tolist() == [0, 0, 4, 4] and double.semantic[3].tolist() == [4, 4, 5, 5, 6, 6, 7, 7]
@@ -135,17 +136,22 @@ def test_flip_happens_with_its_probability():
 
 
 def test_crop_keeps_the_objects_whose_centre_is_inside():
-    sample, transform = scene(), T.RandomResizedCrop((40, 40), (0.1, 0.5))
+    sample, transform = scene(), T.RandomResizedCrop((50, 30), (0.1, 0.5))
     kept = dropped = 0
     for seed in range(40):
         out = transform(sample, np.random.default_rng(seed))
-        assert out.image.shape == (3, 40, 40)
+        assert out.image.shape == (3, 50, 30)
         original = [i for i in range(3) if any(s["instance"] is not None and s["id"] == 1_000_000 + i for s in out.segments)]
         kept, dropped = kept + len(original), dropped + 3 - len(original)
         assert len(out.boxes) == len(original) and out.labels.tolist() == [[1, 2, 1][i] for i in original]
         assert out.difficult.tolist() == [[True, False, False][i] for i in original]
         centre_seen = out.keypoints[:, 4, 2] > 0                       # joint 4 is the centre of the box
         assert centre_seen.all()
+        x, y, v = np.moveaxis(out.keypoints, -1, 0)
+        assert ((0 <= x) & (x < 30) & (0 <= y) & (y < 50)).all()
+        wanted = sample.keypoints[original, :5, :2] - sample.boxes[original, None, :2]   # joints from their box's corner, joint 0
+        seen = (v[:, :5] > 0) & (v[:, :1] > 0)
+        assert np.allclose((out.keypoints[:, :5, :2] - out.keypoints[:, :1, :2])[seen], (wanted * out.scale)[seen], atol=1e-3)
     assert kept > 10 and dropped > 10
 
 
