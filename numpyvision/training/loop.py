@@ -41,7 +41,7 @@ def train(model, stream, *, optimizer, schedule, steps, out=None, seed=0, loss_w
         raise ValueError(f"{run.folder}: the checkpoint is at step {start}, beyond steps={steps}; a run cannot be shortened")
     batches = batches or (lambda first, last: (stream.batch(s) for s in range(first, last)))
     with _stop_after_step() as stop, contextlib.closing(_closable(batches(start, steps))) as queue, \
-            tqdm(total=steps, initial=start, disable=not progress, unit="step", dynamic_ncols=True) as bar, \
+            tqdm(total=steps, initial=start, disable=not progress, unit="step", dynamic_ncols=True, mininterval=0.5) as bar, \
             np.errstate(over="ignore", divide="ignore", invalid="ignore"):         # the loop itself looks for NaN, and says more
         for s, batch in zip(range(start, steps), queue, strict=False):
             began = time.perf_counter()

@@ -1,0 +1,305 @@
+"""The command line. Commands only read arguments and print; `runs.py` does the work. Everything heavy is imported inside a command.
+
+Exit codes: 0 done; 1 the run failed (a NaN, a failed gradient check, a full disk); 2 the user's mistake (an unknown option, a missing file,
+bad data); 130 Ctrl-C. Errors are one line on stderr; NUMPYVISION_DEBUG=1 shows the traceback too.
+"""
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
+                  context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at a data set before training on it.")
+app.add_typer(data_app, name="data")
+
+DATA_HELP = "scenes or scenes:COUNT (drawn by this library), voc:PATH or coco:PATH."
+
+
+def _version(wanted: bool):
+    if wanted:
+        import numpyvision
+        print(f"numpyvision {numpyvision.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False):
+    """Detection and segmentation in NumPy, forward and backward by hand.
+
+    \b
+    Start with:
+      numpyvision train faster_rcnn
+    """
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Argument(help="faster_rcnn or classifier.")],
+    data: Annotated[str | None, typer.Option(help=f"{DATA_HELP} Default: scenes.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run. Default: runs/MODEL, runs/MODEL-2, ...")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of training. Default: the model's recipe.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of weights, order and augmentation. Default: 0.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images a step. Default: the model's recipe.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Highest learning rate. Default: the model's recipe.")] = None,
+    short: Annotated[bool, typer.Option("--short", help="A first look: few steps.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out (default: the latest), bit for bit.")] = False,
+):
+    """Train a model, then score it on held-out images.
+
+    \b
+    Examples:
+      numpyvision train faster_rcnn
+      numpyvision train faster_rcnn --data voc:~/bccd --out runs/cells
+      numpyvision train faster_rcnn --out runs/cells --resume
+      numpyvision train classifier --steps 200 --seed 1
+    """
+    from numpyvision import runs
+    runs.check_name(model)
+    if resume:
+        folder = runs.latest(model) if out is None else out
+        config = _resumed(runs.read_config(folder), model, data=data, seed=seed, steps=steps, batch_size=batch_size, lr=lr)
+        dataset = runs.open_data(config["data"])
+    else:
+        dataset = runs.open_data(data or "scenes")
+        config = runs.make_config(model, data or "scenes", dataset, seed=seed or 0, steps=steps, batch_size=batch_size, lr=lr, short=short)
+        folder = runs.new_folder(model) if out is None else runs.empty_folder(out)
+    try:
+        held_out = runs.open_data(config["data"], "val")               # now, so that a missing split is told before training, not after
+        print(f"{runs.describe(config, dataset)} -> {folder}", flush=True)
+        trained = runs.train(config, folder, dataset, resume=resume)
+    except KeyboardInterrupt:
+        print(f"stopped; go on with: numpyvision train {model} --out {folder} --resume", file=sys.stderr)
+        raise
+    finally:
+        if folder.is_dir() and not any(folder.iterdir()):              # it failed before there was anything to keep
+            folder.rmdir()
+    if runs.same_images(dataset, held_out):
+        print("this data set has no split val: the numbers below are for the images of training, and too good")
+    _score(trained, held_out, config["recipe"]["short_side"], folder)
+    print(f"{folder}/: {', '.join(sorted(p.name for p in folder.iterdir()))}")
+
+
+@app.command(name="eval")
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    data: Annotated[str | None, typer.Option(help=f"{DATA_HELP} Default: what the run was trained on.")] = None,
+    split: Annotated[str, typer.Option(help="Which part of it.")] = "val",
+    count: Annotated[int | None, typer.Option(min=1, help="Only so many images.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print numbers as JSON, for other programs.")] = False,
+):
+    """Score a run on held-out images.
+
+    \b
+    Examples:
+      numpyvision eval runs/faster_rcnn
+      numpyvision eval runs/cells --data voc:~/bccd --split train --json
+    """
+    from numpyvision import runs
+    model, config = runs.load(run)
+    _score(model, runs.open_data(data or config["data"], split, count), config["recipe"]["short_side"], as_json=as_json)
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for the pictures. Default: RUN/predictions.")] = None,
+    score: Annotated[float, typer.Option(min=0, max=1, help="Show objects from this score on.")] = 0.5,
+):
+    """Find objects in images: list and draw them.
+
+    \b
+    Examples:
+      numpyvision predict runs/cells photo.jpg
+      numpyvision predict runs/cells *.jpg --out found --score 0.7
+    """
+    import numpy as np
+
+    from numpyvision import runs
+    from numpyvision.data.images import read_image
+    from numpyvision.data.sample import Sample
+    pixels = [read_image(path) for path in images]                     # all of them first: a bad name is told before any work
+    model, config = runs.load(run)
+    folder = run / "predictions" if out is None else out
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, image in zip(images, pixels, strict=True):
+        sample = Sample(image, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), image_id=path.name)
+        found = runs.predict(model, [sample], config["recipe"]["short_side"])[0]
+        picture = runs.free_name(folder / f"{path.stem}.png")
+        print(f"{path}: {_describe(found, model.classes, score)} -> {picture}")
+        _draw(image, found, model.classes, score, picture)
+
+
+@app.command()
+def gradcheck(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Operations, losses and layers. Default: all.")] = None,
+    list_names: Annotated[bool, typer.Option("--list", help="Print the names that can be checked.")] = False,
+):
+    """Compare backwards with finite differences.
+
+    One line a case: every operation, loss and layer, on its readable and its compiled path.
+
+    \b
+    Examples:
+      numpyvision gradcheck
+      numpyvision gradcheck conv2d roi_align
+    """
+    from numpyvision import contract
+    cases = contract.select(names or ())
+    if list_names:
+        print("\n".join(dict.fromkeys(case.name for case in cases)))
+        return
+    failed = 0
+    for case in cases:
+        result = case.check()
+        failed += not result.ok
+        error = result.gradients.error if result.gradients is not None else None
+        print(f"{'ok    ' if result.ok else 'FAILED'} {'' if error is None else f'{error:.1e}':>8}  {case.id}", flush=True)
+        if not result.ok:
+            print(f"                 {result.message}")
+    print(f"{len(cases) - failed} of {len(cases)} cases kept the contract; the number is the relative error along a random direction")
+    if failed:
+        raise typer.Exit(1)
+
+
+@data_app.command()
+def check(
+    spec: Annotated[str, typer.Argument(metavar="PATH", help=f"A folder, or {DATA_HELP}")],
+    out: Annotated[Path | None, typer.Option(help="The histograms' file. Default: NAME-check.png, NAME-check-2.png, ...")] = None,
+):
+    """List every fault of a data set; draw its histograms.
+
+    Reads every image and decodes every mask. The exit code is 1 if anything is wrong with the data.
+
+    \b
+    Examples:
+      numpyvision data check ~/bccd
+      numpyvision data check coco:~/nuclei --out nuclei.png
+    """
+    from numpyvision import runs
+    from numpyvision.data import checkup
+    from numpyvision.plot import datasets
+    report = checkup.check_dataset(runs.absolute(spec), progress=True)
+    print(report)
+    picture = runs.free_name(_picture_name(spec, "-check")) if out is None else out
+    datasets.plot_dataset_statistics(report.statistics, picture)
+    print(f"class, size and aspect histograms: {picture}")
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@data_app.command()
+def show(
+    spec: Annotated[str, typer.Argument(help=DATA_HELP)],
+    out: Annotated[Path | None, typer.Option(help="The picture's file. Default: NAME.png, NAME-2.png, ...")] = None,
+    split: Annotated[str, typer.Option(help="Which part of it.")] = "train",
+    count: Annotated[int, typer.Option(min=1, max=100, help="How many images.")] = 16,
+):
+    """Draw a page of images with all the truth about them.
+
+    \b
+    Examples:
+      numpyvision data show scenes
+      numpyvision data show coco:~/nuclei --out nuclei.png --count 9
+    """
+    from numpyvision import runs
+    from numpyvision.plot import boxes
+    dataset = runs.open_data(spec, split, count)
+    picture = runs.free_name(_picture_name(spec)) if out is None else out
+    boxes.draw_page([dataset[i] for i in range(min(count, len(dataset)))], dataset.classes, path=picture)
+    print(picture)
+
+
+# ---------------------------------------------------------------------------------------------------------------- parts of commands
+def _score(model, dataset, short_side, folder=None, as_json=False):
+    """Print the numbers on held-out images; with a folder, keep them there beside a picture of some predictions."""
+    import json
+
+    from numpyvision import runs
+    numbers, table = runs.evaluate(model, dataset, short_side)
+    print(json.dumps(numbers, indent=2) if as_json else f"\n{dataset.name}, {len(dataset)} images\n\n{table}\n", flush=True)
+    if folder is not None:
+        (folder / "metrics.json").write_text(json.dumps(numbers, indent=2) + "\n")
+        runs.draw_predictions(model, dataset, folder / "predictions.png", short_side)
+
+
+def _resumed(config, model, **wanted):
+    """The config to go on with. Only the number of steps may change: anything else would make it another run."""
+    if config["name"] != model:
+        raise ValueError(f"that is a run of {config['name']}, not of {model}")
+    from numpyvision import runs
+    known = {"data": config["data"], "seed": config["seed"], **{key: config["recipe"][key] for key in ("batch_size", "lr")}}
+    for key, value in known.items():
+        given = runs.absolute(wanted[key]) if key == "data" and wanted[key] else wanted[key]
+        if given is not None and given != value:
+            raise ValueError(f"the run has --{key.replace('_', '-')} {value}, so it cannot go on with {given}; leave the option out")
+    steps = wanted["steps"] or config["recipe"]["steps"]
+    return {**config, "recipe": {**config["recipe"], "steps": steps}}
+
+
+def _picture_name(spec, ending=""):
+    """voc:/data/bccd -> bccd.png, in the folder where one is."""
+    kind, _, rest = spec.rpartition(":")
+    return Path(f"{kind if rest.isdigit() else Path(rest).stem}{ending}.png")
+
+
+def _describe(found, classes, score):
+    if hasattr(found, "boxes"):
+        kept = [(classes[int(k)], s) for k, s in zip(found.labels, found.scores, strict=True) if s >= score]
+        return ", ".join(f"{name} {s:.2f}" for name, s in kept) or "nothing found"
+    best = found.argsort()[::-1][:3]
+    return ", ".join(f"{classes[k]} {found[k]:.2f}" for k in best)
+
+
+def _draw(image, found, classes, score, path):
+    from numpyvision.plot import boxes, style
+    if hasattr(found, "boxes"):
+        found = found[found.scores >= score]
+        ax = boxes.draw_boxes(image, found.boxes, found.labels, found.scores, classes)
+    else:
+        ax = boxes.draw_boxes(image, [])
+        ax.set_title(_describe(found, classes, score), fontsize=9)
+    style.save(ax.figure, path)
+
+
+# ---------------------------------------------------------------------------------------------------------------- errors
+def main(arguments=None):
+    """The entry point: run a command, turn whatever goes wrong into one line and an exit code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments):
+    """The exit code of a command line, a list of strings."""
+    command = typer.main.get_command(app)
+    usage_error = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+    try:
+        result = command.main(args=list(arguments), prog_name="numpyvision", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except usage_error as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message())
+            return 0
+        context = getattr(error, "ctx", None)
+        return _fail(f"{error.format_message()} (see: {context.command_path if context else 'numpyvision'} --help)", 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted", 130)
+    except BrokenPipeError:                                             # `numpyvision ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (ValueError, FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        return _fail(error, 2)
+    except FloatingPointError as error:
+        return _fail(error, 1)
+    except Exception as error:
+        return _fail(f"{type(error).__name__}: {error}", 1)
+
+
+def _fail(message, code):
+    if os.environ.get("NUMPYVISION_DEBUG") == "1" and sys.exc_info()[0] is not None:
+        traceback.print_exc()
+    print("numpyvision: " + " ".join(str(message).split()), file=sys.stderr)
+    return code

@@ -1,0 +1,269 @@
+"""What the command line does, as functions that a notebook can call too: open data, train a run, load it, score it, predict with it.
+
+A run is a folder: checkpoint.safetensors (weights, optimiser, step), config.json (all it takes to build the model and open the data again),
+log.jsonl, curves.png, predictions.png, metrics.json. A data set is named by a spec: `scenes`, `voc:PATH` or `coco:PATH` (data/open.py).
+"""
+import itertools
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from numpyvision import models, recipes
+from numpyvision.data import batches, transforms, voc
+from numpyvision.data.open import open_dataset, parse_spec
+from numpyvision.training import checkpoint, loop, optim, schedule
+
+CACHE_BYTES = 2 << 30
+CHECKPOINTS_A_RUN = 20
+
+
+# ---------------------------------------------------------------------------------------------------------------- data
+def absolute(spec):
+    """The spec with its path made absolute, so that a run can be resumed from any folder: "voc:~/bccd" -> "voc:/home/.../bccd"."""
+    kind, colon, rest = str(spec).partition(":")
+    spec = f"{kind}:{Path(rest).expanduser()}" if rest.startswith("~") else spec            # the shell expands no ~ behind a colon
+    kind, rest = parse_spec(spec)
+    return kind if not rest else f"{kind}:{rest if kind == 'scenes' else Path(rest).resolve()}"
+
+
+def open_data(spec, split="train", count=None):
+    """The data set that spec names. split: "train", "val" or another that the folder knows; count: at most so many images."""
+    spec = absolute(spec)
+    if spec.startswith("voc:") and not voc.splits(spec.removeprefix("voc:")):
+        dataset = voc.VOC(spec.removeprefix("voc:"), None)              # without ImageSets/Main there are no splits: take every image
+    else:
+        dataset = open_dataset(spec, split)
+    return dataset if count is None else First(dataset, count)
+
+
+def same_images(train, val):
+    """True if a folder without splits gave the same images for both: one instances.json, or VOC without ImageSets."""
+    files = getattr(train, "file", None), getattr(val, "file", None)
+    return files[0] == files[1] if files[0] else getattr(train, "split", "scenes") is None
+
+
+class First:
+    """The first `count` samples of a data set."""
+
+    def __init__(self, dataset, count):
+        self.dataset, self.count = dataset, min(count, len(dataset))
+        self.classes, self.name = dataset.classes, dataset.name
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        return self.dataset[range(self.count)[index]]
+
+
+class Prepare:
+    """Bring a sample to the size that the model sees, and drop the truth that it does not read: a flip would have to mirror it too."""
+
+    def __init__(self, short_side, keep=()):
+        self.resize = transforms.ResizeShortSide(short_side) if short_side else None
+        self.dropped = {name: None for name in ("masks", "keypoints", "semantic", "panoptic", "segments") if name not in keep}
+
+    def __call__(self, sample, rng=None):
+        sample = replace(sample, **self.dropped)
+        return self.resize(sample, rng) if self.resize else sample
+
+
+# ---------------------------------------------------------------------------------------------------------------- runs
+def check_name(name):
+    """A ValueError if there is no recipe for a model of this name."""
+    if name not in recipes.RECIPES:
+        raise ValueError(f"no model is called {name!r}; there are {', '.join(recipes.RECIPES)}")
+
+
+def make_config(name, spec, dataset, *, seed=0, steps=None, batch_size=None, lr=None, short=False):
+    """All settings of a run, as JSON holds them: the model's recipe for this data, with what the caller wants otherwise."""
+    check_name(name)
+    recipe = vars(recipes.RECIPES[name](dataset.classes, spec))
+    recipe["steps"] = steps or (recipe["short_steps"] if short else recipe["steps"])
+    recipe |= {key: value for key, value in (("batch_size", batch_size), ("lr", lr)) if value is not None}
+    arguments = recipe.pop("model")
+    return {"name": name, "data": absolute(spec), "seed": seed, "model": arguments, "recipe": recipe}
+
+
+def describe(config, dataset):
+    """One line about a run."""
+    recipe = config["recipe"]
+    return (f"{config['name']} on {dataset.name} ({len(dataset)} images, {len(dataset.classes) - 1} classes): {recipe['steps']} steps of "
+            f"{recipe['batch_size']} images, seed {config['seed']}")
+
+
+def build(config):
+    """The model of a config, with the fresh weights of its seed."""
+    return models.build(config["name"], config["model"], rng=np.random.default_rng(config["seed"]))
+
+
+def make_optimizer(model, recipe):
+    """The recipe's optimiser for this model."""
+    kinds = {"sgd": optim.SGD, "adam": optim.Adam, "adamw": optim.AdamW}
+    if recipe["optimizer"] not in kinds:
+        raise ValueError(f"the recipe's optimizer must be one of {', '.join(kinds)}, got {recipe['optimizer']!r}")
+    momentum = {"momentum": recipe["momentum"]} if recipe["optimizer"] == "sgd" else {}
+    return kinds[recipe["optimizer"]](model.named_params(), recipe["lr"], weight_decay=recipe["weight_decay"], **momentum)
+
+
+def train(config, out, dataset, *, resume=False, progress=True):
+    """Train the run that config describes on a data set, in the folder `out` -> the model."""
+    from numpyvision.plot import curves
+    recipe, seed = config["recipe"], config["seed"]
+    prepare = Prepare(recipe["short_side"], recipe["extra"].get("truth", ()))
+    dataset = batches.cached(dataset, prepare, limit=CACHE_BYTES)
+    stream = batches.BatchStream(dataset, recipe["batch_size"], seed, transforms.HorizontalFlip(recipe["flip"]))
+    model, steps = build(config), recipe["steps"]
+    loop.train(model, stream, optimizer=make_optimizer(model, recipe), steps=steps, out=out, seed=seed, resume=resume, progress=progress,
+               schedule=schedule.warmup_cosine(recipe["lr"], steps, min(recipe["warmup_steps"], steps // 4)), clip=recipe["clip"],
+               loss_weights=recipe["extra"].get("loss_weights"), checkpoint_every=max(1, math.ceil(steps / CHECKPOINTS_A_RUN)),
+               batches=lambda start, stop: batches.prefetch(stream, start, stop), config=config, plot=curves.plot_curves)
+    return model
+
+
+def read_config(run):
+    """The config of a run: of its checkpoint, or of config.json if it died before it wrote one."""
+    run = Path(run)
+    if not run.is_dir():
+        raise FileNotFoundError(f"{run}: no such run; `numpyvision train` makes one")
+    if (run / loop.CHECKPOINT).exists():
+        config, source = checkpoint.read(run / loop.CHECKPOINT).config, run / loop.CHECKPOINT
+    elif (run / loop.CONFIG).exists():
+        source = run / loop.CONFIG
+        try:
+            config = json.loads(source.read_text())
+        except ValueError as error:
+            raise ValueError(f"{source}: not JSON ({error})") from None
+    else:
+        raise FileNotFoundError(f"{run}: neither {loop.CHECKPOINT} nor {loop.CONFIG} is there, so this is not the folder of a run")
+    missing = [key for key in ("name", "data", "seed", "model", "recipe") if not isinstance(config, dict) or key not in config]
+    if missing:
+        raise ValueError(f"{source}: config.{missing[0]}: absent; it was not written by `numpyvision train`")
+    return config
+
+
+def load(run):
+    """(model with the run's weights, its config)."""
+    config = read_config(run)
+    model = build(config)
+    checkpoint.load(Path(run) / loop.CHECKPOINT, model)
+    return model, config
+
+
+# ---------------------------------------------------------------------------------------------------------------- names that are free
+def numbered(base):
+    """base, base-2, base-3, ..."""
+    yield base
+    for number in itertools.count(2):
+        yield base.with_name(f"{base.stem}-{number}{base.suffix}")
+
+
+def free_name(path):
+    """The first of path, path-2, ... that does not exist: nothing is overwritten."""
+    return next(p for p in numbered(path) if not p.exists())
+
+
+def new_folder(name):
+    """The first of runs/NAME, runs/NAME-2, ... that does not exist, made."""
+    for folder in numbered(Path("runs") / name):
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            continue
+
+
+def latest(name):
+    """The last of runs/NAME, runs/NAME-2, ... that is there."""
+    found = list(itertools.takewhile(Path.is_dir, numbered(Path("runs") / name)))
+    if not found:
+        raise FileNotFoundError(f"{Path('runs') / name}: no such run to resume; name its folder with --out")
+    return found[-1]
+
+
+def empty_folder(folder):
+    """The folder, if a run may begin there."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder}: is a file; --out names a folder")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(f"{folder}: is not empty, and nothing is overwritten; --resume goes on with the run there, or name another --out")
+    return folder
+
+
+# ---------------------------------------------------------------------------------------------------------------- using a model
+def predict(model, samples, short_side=None):
+    """What the model says about samples of any size: Detections in the coordinates of the samples' own images, or class probabilities."""
+    prepared = [Prepare(short_side)(sample) for sample in samples]
+    batch = batches.collate(prepared)
+    found = model.predict(batch.images, batch.sizes)
+    if isinstance(found, np.ndarray):
+        return list(found)                                              # (N, K + 1): a classifier
+    return [one.scaled(sample.scale / p.scale) for one, sample, p in zip(found, samples, prepared, strict=True)]
+
+
+def predictions(model, dataset, short_side=None, batch_size=8, progress=True):
+    """(sample, prediction) for every image of a data set, in order."""
+    from tqdm.auto import tqdm
+    with tqdm(total=len(dataset), desc="evaluating", unit="image", disable=not progress, leave=False) as bar:
+        for start in range(0, len(dataset), batch_size):
+            samples = [dataset[i] for i in range(start, min(start + batch_size, len(dataset)))]
+            yield from zip(samples, predict(model, samples, short_side), strict=True)
+            bar.update(len(samples))
+
+
+def evaluate(model, dataset, short_side=None, progress=True):
+    """-> (numbers as JSON holds them, the same as a table in text): COCO's and VOC's average precision, or a classifier's accuracy."""
+    if tuple(dataset.classes) != tuple(model.classes):
+        raise ValueError(f"the model knows the classes {', '.join(model.classes[1:])}; {dataset.name} has {', '.join(dataset.classes[1:])}")
+    pairs = predictions(model, dataset, short_side, progress=progress)
+    first = next(pairs, None)
+    if first is None:
+        raise ValueError(f"{dataset.name} has no images to score")
+    score = _score_labels if isinstance(first[1], np.ndarray) else _score_boxes
+    numbers, table = score(itertools.chain([first], pairs), model.classes)
+    return {"data": dataset.name, "images": len(dataset), **_plain(numbers)}, table
+
+
+def _score_boxes(pairs, classes):
+    from numpyvision.metrics.detection import DetectionEvaluator
+    evaluator = DetectionEvaluator(classes)
+    for i, (truth, found) in enumerate(pairs):
+        evaluator.add(i, truth.boxes, truth.labels, found.boxes, found.labels, found.scores, truth.iscrowd, truth.areas, truth.difficult)
+    voc, per_class = evaluator.voc(), evaluator.coco_per_class()
+    numbers = {**evaluator.coco(), "VOC_mAP": voc["mAP"],
+               "per_class": {name: {**row, "VOC_AP": voc["per_class"][name]} for name, row in per_class.items()}}
+    return numbers, evaluator.table()
+
+
+def _score_labels(pairs, classes):
+    from numpyvision.models.classifier import main_label
+    hits, counts = np.zeros(len(classes)), np.zeros(len(classes))
+    for sample, probs in pairs:
+        label = main_label(sample)
+        counts[label] += 1
+        hits[label] += np.argmax(probs) == label
+    accuracy = np.divide(hits, counts, out=np.full(len(classes), np.nan), where=counts > 0)
+    total = hits.sum() / counts.sum() if counts.sum() else math.nan
+    rows = [f"{name:<12} {int(n):6d}  {a:8.3f}" for name, n, a in zip(classes, counts, accuracy, strict=True) if n]
+    table = "\n".join(["class        images  accuracy", *rows, f"{'all':<12} {int(counts.sum()):6d}  {total:8.3f}"])
+    return {"accuracy": total, "per_class": dict(zip(classes, accuracy, strict=True))}, table
+
+
+def _plain(value):
+    """JSON's types: NumPy numbers become Python's, nan becomes None."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    number = float(value)
+    return None if math.isnan(number) else number
+
+
+def draw_predictions(model, dataset, path, short_side=None, count=8):
+    """Truth beside prediction for the first images of a data set, as a picture."""
+    from numpyvision.plot import boxes
+    pairs = list(predictions(model, First(dataset, count), short_side, progress=False))
+    if pairs and not isinstance(pairs[0][1], np.ndarray):
+        truth = [Prepare(None)(sample) for sample, _ in pairs]          # without the masks that this model was not asked for
+        boxes.draw_truth_and_predictions(truth, [found for _, found in pairs], model.classes, path)
