@@ -30,7 +30,8 @@ class Numbers:
         shape[:, : 5 + i] = True
         boxes = np.tile(np.array([[0, 0, w, 5 + i]], np.float32), (g, 1))
         return Sample(np.full((3, h, w), i / 255, np.float32), boxes, np.ones(g, np.int64), masks=shape if self.masks else None,
-                      semantic=np.full((h, w), i, np.uint8), segments=[{"id": i, "category": 0, "isthing": False, "instance": None}],
+                      semantic=np.full((h, w), i, np.uint8), panoptic=np.full((h, w), 10**i),
+                      segments=[{"id": i, "category": 0, "isthing": False, "instance": None}],
                       areas=np.full(g, 7.0), image_id=i)
 
 

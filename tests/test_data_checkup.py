@@ -45,7 +45,7 @@ def test_every_fault_of_a_voc_folder_is_listed_at_once(voc):
     assert sorted((Path(f.file).name, f.field) for f in report.faults) == [
         ("Main", "train, val"), ("b.png", "objects of class cat"), ("b.xml", "object[1].bndbox"), ("c.xml", "annotation"),
         ("d.jpg", "image"), ("e.png", "image"), ("f.xml", "annotation"), ("test.txt", "split")]
-    assert not report.ok and report.splits == {"train": 3, "val": 2}
+    assert not report.ok and report.splits == {"train": 4, "val": 2}
     assert report.statistics.image_sizes.tolist() == [[10, 20]] * 2 and report.statistics.class_counts.tolist() == [3]
     text = str(report)
     assert "8 faults:" in text and "bad XML" in text and "1 images are in both splits, such as a" in text and "2 have the same box" in text

@@ -161,7 +161,11 @@ def _pack(sample):
     masks, bits = sample.masks, None
     if masks is not None:
         bits = np.packbits(masks.reshape(len(masks), masks.shape[1] * masks.shape[2]), axis=1), masks.shape   # (G, ceil(H*W / 8))
-    return replace(_copy(replace(sample, image=None, masks=None)), image=image_files.to_uint8(sample.image), masks=bits)
+    panoptic = sample.panoptic
+    if panoptic is not None:                                                     # segment ids of most images fit a byte
+        panoptic = panoptic.astype(np.min_scalar_type(int(panoptic.max(initial=0))))
+    return replace(_copy(replace(sample, image=None, masks=None, panoptic=None)), image=image_files.to_uint8(sample.image), masks=bits,
+                   panoptic=panoptic)
 
 
 def _unpack(packed):
@@ -169,7 +173,9 @@ def _unpack(packed):
     if masks is not None:
         bits, shape = masks
         masks = np.unpackbits(bits, axis=1, count=shape[1] * shape[2]).view(bool).reshape(shape)
-    return replace(_copy(replace(packed, image=None, masks=None)), image=image_files.to_float(packed.image), masks=masks)
+    panoptic = None if packed.panoptic is None else packed.panoptic.astype(np.int64)
+    return replace(_copy(replace(packed, image=None, masks=None, panoptic=None)), image=image_files.to_float(packed.image), masks=masks,
+                   panoptic=panoptic)
 
 
 def _copy(sample):

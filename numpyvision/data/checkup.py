@@ -12,7 +12,7 @@ import numpy as np
 from numpyvision.data.coco import COCO
 from numpyvision.data.faults import DataError, Fault, FaultLog
 from numpyvision.data.open import open_dataset, parse_spec
-from numpyvision.data.voc import VOC, splits
+from numpyvision.data.voc import VOC, split_ids, splits
 
 
 @dataclass
@@ -69,17 +69,21 @@ def check_dataset(spec, progress=False):
         datasets = [open_dataset(spec)]
         counts = {"train": len(datasets[0])}
     statistics = _read_everything(datasets, log, progress)
-    return Report(str(spec), counts, statistics, list(dict.fromkeys(log.faults)))
+    return Report(str(spec), counts, statistics, list(dict.fromkeys(log.faults)))   # an image of two splits is named once
 
 
 def _open_voc(path, log):
     """All annotations of the folder as one data set, and {split: number of images}; splits are checked against them."""
-    members = {}
+    there, members = {file.stem for file in (path / "Annotations").glob("*.xml")}, {}
     for split in splits(path):
         try:
-            members[split] = VOC(path, split, log=log).ids             # faults that come up twice are merged in the report
+            names = split_ids(path, split, log)
         except DataError as error:
             log.faults.append(Fault(error.file, error.field, error.message))
+            continue
+        members[split] = [name for name in names if name in there]
+        for name in sorted(set(names) - there):
+            log.fail(path / "Annotations" / f"{name}.xml", "annotation", f"no such file, but the split {split} names it")
     _shared_images(members, path / "ImageSets" / "Main", log)
     try:
         return [VOC(path, None, log=log)], {split: len(ids) for split, ids in members.items()}

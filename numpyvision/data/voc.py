@@ -49,7 +49,7 @@ class VOC:
         if not (self.path / "Annotations").is_dir():
             raise DataError(self.path, "Annotations", "no such folder; a Pascal VOC data set holds Annotations, JPEGImages, ImageSets/Main")
         self._images = {p.name for p in (self.path / "JPEGImages").glob("*")}
-        self.ids = _split_ids(self.path, split, log)
+        self.ids = split_ids(self.path, split, log)
         records = {name: self._parse(name, log) for name in self.ids}
         self.ids = [name for name in self.ids if records[name] is not None]
         self._records = [records[name] for name in self.ids]
@@ -120,7 +120,7 @@ def splits(path):
     return sorted(p.stem for p in (Path(path) / "ImageSets" / "Main").glob("*.txt"))
 
 
-def _split_ids(path, split, log):
+def split_ids(path, split, log):
     """The image names of a split, each once."""
     if split is None:
         names = sorted(p.stem for p in (path / "Annotations").glob("*.xml"))
