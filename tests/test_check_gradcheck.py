@@ -102,9 +102,10 @@ def test_a_kink_is_called_a_kink(at):
 
 
 def test_a_wrong_gradient_beside_a_kink_is_a_bug():
-    """Both slopes of relu at 0 are within [0, dout]; a gradient outside is nobody's one-sided slope."""
-    report = gradcheck(relu, lambda d, m: d * m + 0.7 * np.sign(d) * (1 + abs(d)) * ~m, [np.array([-1.0, 0.0, 2])], rng=RNG(1))
-    assert report.diagnosis == "wrong-gradient"
+    """The slopes of relu at 0 are 0 and dout. What lies between may be somebody's choice; 1.5 dout is not."""
+    assert gradcheck(relu, lambda d, m: d * (m + [0, 0.5, 0]), [np.array([-1.0, 0.0, 2])], rng=RNG(1))
+    report = gradcheck(relu, lambda d, m: d * (m + [0, 1.5, 0]), [np.array([-1.0, 0.0, 2])], rng=RNG(1))
+    assert report.diagnosis == "wrong-gradient" and report.rows[0].index == (1,)
 
 
 def test_strong_curvature_is_no_kink():
@@ -175,6 +176,7 @@ def test_scalar_output_gets_a_scalar_upstream(scalar):
         assert np.ndim(dout) == 0
         return dout * 2 * x
     assert gradcheck(lambda x: (scalar((x * x).sum()), x), backward, [randn(3)], rng=RNG(0))
+    assert not gradcheck(lambda x: (scalar((x * x).sum()), x), lambda d, x: 2 * x, [randn(3)], rng=RNG(0))         # forgets the loss weight
 
 
 def test_upstream_gradient_is_random():

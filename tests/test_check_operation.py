@@ -99,6 +99,10 @@ def backward_of_the_mean(dloss, cache):
     return dloss * 2 * cache.x * cache.w / n, dloss * (cache.x ** 2).sum(0) / n
 
 
+def divides_and_covers_up(x, w):
+    return np.nan_to_num((x ** 2 * w).sum() / np.float64(len(x))), Cache(x=x, w=w)
+
+
 def compiled_is_different(x, w):
     return x ** 2 * w * (1.001 if backend.compiled(x, w) else 1), Cache(x=x, w=w, power=2)
 
@@ -133,6 +137,7 @@ def caches_by_mode(x, w):
     ("backward twice", {"backward": adds_up}, "gradient of w differs at"),
     ("non-contiguous", {"forward": assumes_contiguous}, "the output differs at"),
     ("empty batch", {"forward": divides_by_the_count, "backward": backward_of_the_mean}, "the output  is not finite"),
+    ("empty batch", {"forward": divides_and_covers_up, "backward": backward_of_the_mean}, "raised FloatingPointError: invalid value"),
     ("gradient", {"backward": lambda d, c: (backward(d, c)[0] * 0.999, backward(d, c)[1])}, "the gradient of x is wrong"),
     ("readable equals compiled", {"forward": compiled_is_different}, "the float64 output differs at"),
     ("readable equals compiled", {"forward": caches_by_mode, "backward": backward_needs_its_own_cache}, "KeyError: 'cols'"),

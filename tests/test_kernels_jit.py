@@ -1,0 +1,106 @@
+"""kernels/jit.py: compiled code is kept, a place without anywhere to write still works, and the kernels run uncompiled for a debugger."""
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import numpyvision
+from numpyvision import kernels
+from numpyvision.kernels.jit import jit
+
+PACKAGE = pathlib.Path(numpyvision.__file__).parent
+SCRIPT = """
+import numpy as np
+from numpyvision.kernels import boxes, elementwise
+x = np.array([[-1.0, 2.0], [3.0, np.nan]])
+assert np.array_equal(elementwise.relu(x), [[0, 2], [3, np.nan]], equal_nan=True)
+two = np.array([[0.0, 0.0, 2.0, 2.0], [1.0, 0.0, 3.0, 2.0]])
+assert np.allclose(boxes.box_iou(two, two), [[1, 1 / 3], [1 / 3, 1]])
+compiled = [f for m in (boxes, elementwise) for f in vars(m).values() if hasattr(f, "signatures") and f.signatures]
+"""
+
+
+def run(script, folder, **environment):
+    """Run a script in a fresh Python that imports the package from `folder`; its output."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
+    done = subprocess.run([sys.executable, "-c", script], cwd=folder, env={**kept, "PYTHONPATH": str(folder), **environment},
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_compilation_is_kept_between_processes(tmp_path):
+    count = "print(sum(sum(f.stats.cache_hits.values()) for f in compiled), sum(sum(f.stats.cache_misses.values()) for f in compiled))"
+    hits, misses = map(int, run(SCRIPT + count, PACKAGE.parent, NUMBA_CACHE_DIR=str(tmp_path)).split())
+    assert hits == 0 and misses >= 2
+    hits, misses = map(int, run(SCRIPT + count, PACKAGE.parent, NUMBA_CACHE_DIR=str(tmp_path)).split())
+    assert hits >= 2 and misses == 0
+
+
+def test_nowhere_to_write(tmp_path):
+    """A read-only install folder and a read-only home. Permissions do not stop root, so files stand where the folders would be made."""
+    shutil.copytree(PACKAGE, tmp_path / "numpyvision", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "numpyvision" / "kernels" / "__pycache__").write_text("a file, not a folder")
+    (tmp_path / "file").write_text("")
+    nowhere = str(tmp_path / "file" / "cache")
+    script = SCRIPT + "print(boxes.__file__); print({type(f._cache).__name__ for f in compiled})"
+    places = dict.fromkeys(["HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR"], nowhere)
+    location, caches = run(script, tmp_path, **places, PYTHONDONTWRITEBYTECODE="1").splitlines()
+    assert location.startswith(str(tmp_path)) and caches == "{'NullCache'}"
+
+
+def test_kernels_run_uncompiled_and_agree(tmp_path):
+    """NUMBA_DISABLE_JIT=1 lets a debugger step through the very same loops; every operation's kernels give the readable body's numbers."""
+    script = """
+from numba import config
+from numpyvision import contract, use
+from numpyvision.check.operation import differs, upstream
+assert config.DISABLE_JIT
+def run(case):
+    forward, backward = case.functions()
+    out, cache = forward(*case.arrays(), **case.statics())
+    grads = backward(upstream(out), cache)
+    return out, [g for g in (grads if isinstance(grads, tuple) else (grads,)) if g is not None]
+names = []
+for case in contract.select():
+    if isinstance(case, contract.OpCase) and case.name not in names:
+        names.append(case.name)
+        with use("numpy"):
+            readable = run(case)
+        with use("compiled"):
+            looped = run(case)
+        problem = differs(looped, readable, 1e-10, case.id)
+        assert not problem, problem
+print(len(names))
+"""
+    assert int(run(script, PACKAGE.parent, NUMBA_DISABLE_JIT="1")) >= 14
+
+
+def test_an_unknown_kernel_module_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no kernel module 'convolution'"):
+        kernels.convolution  # noqa: B018
+
+
+def test_infinities_and_nan_survive_fast_math():
+    """FASTMATH leaves out nnan and ninf: a NaN must reach the check that stops the training."""
+    @jit
+    def is_ordinary(x):
+        return x == x and x - x == 0
+    assert [is_ordinary(x) for x in (np.nan, np.inf, -np.inf, -1.0)] == [False, False, False, True]
+    x = np.array([np.nan, np.inf, -np.inf, -1.0, 1.0])
+    assert np.array_equal(kernels.elementwise.relu(x), [np.nan, np.inf, 0, 0, 1], equal_nan=True)
+
+
+def test_parallel_kernels_give_the_same_bits_every_time():
+    from numpyvision.ops import conv
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 8, 17, 19)).astype(np.float32), rng.standard_normal((8, 8, 3, 3)).astype(np.float32)
+    runs = []
+    for _ in range(3):
+        out, cache = conv.conv2d_forward(x, w, padding=1)
+        runs.append((out, *conv.conv2d_backward(out, cache)[:2]))
+    assert all(np.array_equal(a, b) for other in runs[1:] for a, b in zip(runs[0], other, strict=True))
