@@ -34,8 +34,8 @@ def integer_array(name, x, ndim, shape_text):
 
 def same_dtype(arrays):
     """All arrays of the dict {name: array} must have one dtype; None is an absent optional: `same_dtype({"x": x, "w": w, "b": b})`."""
-    dtypes = {name: str(a.dtype) for name, a in arrays.items() if a is not None}
-    if len(set(dtypes.values())) > 1:
+    dtypes = {name: a.dtype for name, a in arrays.items() if a is not None}
+    if len(set(dtypes.values())) > 1:                                # text only now: naming a dtype is dear, and this runs at every call
         got = ", ".join(f"{name} {dtype}" for name, dtype in dtypes.items())
         first, dtype = next(iter(dtypes.items()))
         raise ValueError(f"arrays of one operation must share a dtype, got {got}; convert the others to {first}'s with .astype(np.{dtype})")

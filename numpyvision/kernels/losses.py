@@ -31,8 +31,9 @@ def softmax_cross_entropy(logits, labels, ignore_index):
         for k in range(K):
             row = logits[n, k, start:stop]
             for i in range(row.size):
-                total[i] += exp_negative(row[i] - largest[i])
-                chosen[i] = row[i] if label[i] == k else chosen[i]
+                value = row[i]
+                total[i] += exp_negative(value - largest[i])
+                chosen[i] = value if label[i] == k else chosen[i]
         for i in range(label.size):
             if label[i] != ignore_index:
                 sums[block] += math.log(total[i]) + largest[i] - chosen[i]

@@ -1,7 +1,7 @@
-"""Pooling loops. A window is reduced down its columns first, over whole rows that lie in memory one after the other, then across.
+"""Pooling loops, over whole rows of windows at a time.
 
 Shapes here: x (N, C, H, W), out (N, C, Ho, Wo); k, s, p are kernel size, stride and padding. One plane (n, c) is one turn of `prange`.
-A row buffer has p extra places on both sides, so that windows may hang over the edge: -inf there never wins a maximum, 0 adds nothing.
+Planes (or rows) are first copied into a buffer with p extra places on every side, so that no window hangs over the edge.
 """
 import numpy as np
 from numba import prange
@@ -11,51 +11,54 @@ from numpyvision.kernels.jit import jit, jit_parallel
 
 @jit_parallel
 def max_pool2d(x, k, s, p):
-    """out and, int64, the place h*W + w of each maximum in its plane; the first of equals, and NaN before every number."""
+    """out and, int64, the place h*W + w of each maximum in its plane: the first of equals; a NaN beats every number."""
     N, C, H, W = x.shape
     Ho, Wo = (H + 2 * p - k) // s + 1, (W + 2 * p - k) // s + 1
     out = np.empty((N, C, Ho, Wo), x.dtype)
     indices = np.empty((N, C, Ho, Wo), np.int64)
     for plane in prange(N * C):
         n, c = plane // C, plane % C
-        best = np.full(W + 2 * p + s, -np.inf, x.dtype)
-        place = np.zeros(W + 2 * p + s, np.int32)
-        inner_best = best[p:p + W]
-        inner_place = place[p:p + W]
+        padded = _padded(x[n, c], p) if p > 0 else x[n, c]
         for r in range(Ho):
-            top, bottom = max(r * s - p, 0), min(r * s - p + k, H)
-            row = x[n, c, top]
-            for w in range(W):
-                inner_best[w], inner_place[w] = row[w], top * W + w
-            for h in range(top + 1, bottom):
-                row = x[n, c, h]
-                for w in range(W):
-                    better = (row[w] > inner_best[w]) | (row[w] != row[w])              # the second is true of NaN alone
-                    inner_best[w] = row[w] if better else inner_best[w]
-                    inner_place[w] = h * W + w if better else inner_place[w]
-            if s == 2:                                  # a stride that the compiler knows: it can use shuffles in place of gathers
-                _max_across(best, place, k, 2, p, W, out[n, c, r], indices[n, c, r])
+            rows, top = padded[r * s:], r * s - p
+            if k == 2 and s == 2:               # literal numbers: the compiler unrolls the window, and does 16 windows at a time
+                _max_row(rows, 2, 2, p, top, W, out[n, c, r], indices[n, c, r])
+            elif k == 3 and s == 2:
+                _max_row(rows, 3, 2, p, top, W, out[n, c, r], indices[n, c, r])
+            elif k == 3 and s == 1:
+                _max_row(rows, 3, 1, p, top, W, out[n, c, r], indices[n, c, r])
             else:
-                _max_across(best, place, k, s, p, W, out[n, c, r], indices[n, c, r])
+                _max_row(rows, k, s, p, top, W, out[n, c, r], indices[n, c, r])
     return out, indices
 
 
 @jit
-def _max_across(best, place, k, s, p, W, out, indices):
-    """The best of k neighbouring columns, every s-th time. Padding holds -inf and never wins, even in a window of -inf only."""
+def _padded(plane, p):
+    """A copy with p places of -inf, which never win, on every side."""
+    H, W = plane.shape
+    padded = np.full((H + 2 * p, W + 2 * p), -np.inf, plane.dtype)
+    for h in range(H):
+        row, source = padded[p + h, p:], plane[h]
+        for w in range(W):
+            row[w] = source[w]
+    return padded
+
+
+@jit
+def _max_row(rows, k, s, p, top, W, out, indices):
+    """The windows of one row of out. rows is the padded plane from their first row on, which is row `top` of the image."""
+    lowest, corner, first = rows.dtype.type(-np.inf), np.int32(top * W - p), np.int32(max(top, 0) * W)
     for q in range(out.size):
-        out[q], indices[q] = best[s * q], place[s * q]
-    for q in range((p + s - 1) // s):                                                   # windows that begin in the left padding
-        out[q], indices[q] = best[p], place[p]
-    for j in range(1, k):
-        shifted, shifted_place = best[j:], place[j:]
-        inside = min(out.size, (p + W - 1 - j) // s + 1)                                # beyond: the right padding
-        first = max(0, (p - j + s - 1) // s)
-        for q in range(first, inside):
-            value, where = shifted[s * q], shifted_place[s * q]
-            better = (value > out[q]) | (value != value) | ((value == out[q]) & (where < indices[q]))
-            out[q] = value if better else out[q]
-            indices[q] = where if better else indices[q]
+        largest = lowest
+        place = first + np.int32(max(s * q - p, 0))                                     # for a window that holds nothing but -inf
+        for i in range(k):
+            for j in range(k):
+                value = rows[i, s * q + j]
+                better = (value > largest) | (value != value)                           # the second is true of NaN alone
+                largest = value if better else largest
+                place = corner + np.int32(i * W + s * q + j) if better else place
+        out[q] = largest
+        indices[q] = place
 
 
 @jit_parallel

@@ -39,7 +39,7 @@ def _running_max(x, k, s, p, Ho, Wo):
     for i in range(k):
         for j in range(k):
             tap = padded[:, :, i:i + s * (Ho - 1) + 1:s, j:j + s * (Wo - 1) + 1:s]     # (N, C, Ho, Wo)
-            better = (tap > out) | ((tap != tap) & (out == out))                       # the second: the first NaN beats every number
+            better = (tap > out) | (tap != tap)                                        # the second is true of NaN alone
             out = xp.where(better, tap, out)
             indices = xp.where(better, (top + i) * W + (left + j), indices)
     return out, indices
