@@ -142,3 +142,14 @@ def test_predicts_boxes_inside_their_own_image(scene):
     for d, (H, W) in zip(found, sizes, strict=True):
         assert len(d) and (d.boxes[:, 2] <= W).all() and (d.boxes[:, 3] <= H).all() and set(d.labels) <= {1, 2}
         assert (np.diff(d.scores) <= 0).all()
+
+
+def test_float32_stays_float32(scene):
+    """An int64 image size that meets a float32 box would make float64 of it, and every step slower from there."""
+    _, images, targets, sizes = scene
+    model = FasterRCNN(**SMALL, rng=np.random.default_rng(0))
+    _, cache = model.forward(images.astype(np.float32), targets, sizes, rng=np.random.default_rng(0))
+    dimages, grads = model.backward(dict.fromkeys(LOSSES, 1.0), cache)
+    assert {g.dtype for g in tree.flatten(grads).values()} | {dimages.dtype} == {np.dtype(np.float32)}
+    found = model.predict(images.astype(np.float32), sizes, score_threshold=0.0)
+    assert {d.boxes.dtype for d in found} | {d.scores.dtype for d in found} == {np.dtype(np.float32)}

@@ -103,7 +103,7 @@ class BoxBranch(Layer):
             start += len(boxes)
             decoded = coder.decode_boxes(box_deltas[rows], boxes[:, None], BOX_WEIGHTS)               # (R_i, K, 4)
             region, column = np.nonzero(scores[rows] > score_threshold)
-            candidates = convert.clip_boxes(decoded[region, column], tuple(size))
+            candidates = convert.clip_boxes(decoded[region, column], tuple(size.tolist()))
             score = scores[rows][region, column]
             big = convert.remove_small(candidates, 1.0)
             kept = big[nms.batched_nms(candidates[big], score[big], column[big], nms_threshold)[:max_detections]]

@@ -117,7 +117,7 @@ class RPN(Layer):
                     for start, stop in zip(starts[:-1], starts[1:], strict=True)]
             level = np.repeat(np.arange(len(best)), [len(b) for b in best])
             best = np.concatenate(best)
-            boxes = convert.clip_boxes(coder.decode_boxes(deltas[i, best], anchors[best]), tuple(size))
+            boxes = convert.clip_boxes(coder.decode_boxes(deltas[i, best], anchors[best]), tuple(size.tolist()))
             big = convert.remove_small(boxes, 1.0)                                                    # under a pixel: nothing to crop
             kept = nms.batched_nms(boxes[big], logits[i, best[big]], level[big], self.nms_threshold)[:self.post_nms]
             proposals.append(boxes[big][kept])
