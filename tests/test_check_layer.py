@@ -233,3 +233,10 @@ def test_model_must_return_all_gradients():
             return dimages, {"first": grads["first"]}
     report = run_model(Lost())
     assert not report and report.message == "backward returns no gradient for the parameters rest.0.b, rest.0.gamma"
+
+
+def test_model_gets_its_options():
+    class Offset(Detector):
+        def forward(self, images, targets, sizes, *, rng, train=True, offset):
+            return Detector.forward(self, images, targets + offset, sizes, rng=rng, train=train)
+    assert check_model(Offset(), X, np.ones((3, 4)), None, {"offset": 2.0}, rng=RNG(1))

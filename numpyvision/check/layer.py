@@ -39,17 +39,20 @@ def check_layer(layer, *inputs, rng, fixed=None, eps=1e-5, rtol=1e-6, title=None
     return contract
 
 
-def check_model(model, images, targets, sizes, *, rng, eps=1e-6, rtol=1e-6, seed=0):
+def check_model(model, images, targets, sizes, options=None, *, rng, eps=1e-7, rtol=1e-6, seed=0):
     """Check the gradients of a model of losses along one direction through all parameters and the images -> Report.
 
     losses, cache = model.forward(images, targets, sizes, rng=..., train=True); backward takes random weights of the losses. Each forward
     gets a fresh default_rng(seed), so that both sides of a difference sample the same boxes. A failure names the parameters and the losses.
+    options: more keywords for forward: a two-stage detector needs {"proposals": ...}, because those that it finds itself move with its
+    parameters while backward takes them as constants. eps is small because a network has thousands of ReLUs, and one of them is always
+    near its corner.
     """
     model = shaken(as_float64(model), rng)
     images = np.asarray(images, np.float64)
 
     def run(x):
-        return model.forward(x, targets, sizes, rng=np.random.default_rng(seed), train=True)
+        return model.forward(x, targets, sizes, rng=np.random.default_rng(seed), train=True, **(options or {}))
     losses, cache = run(images)
     weights = {name: float(rng.uniform(0.5, 1.5)) for name in losses}
     report = Report(f"{type(model).__name__} with {', '.join(losses)}")

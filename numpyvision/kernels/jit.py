@@ -26,8 +26,8 @@ def jit(function):
 def jit_parallel(function):
     """Compile with `prange` on all threads. Only independent outputs may be spread over threads: results are then bit-equal.
 
-    A view that is written to (`result = out.reshape(-1)`) needs an assignment of its own. Unpacked from a tuple together with a scalar
-    (`result, zero = out.reshape(-1), 0`), numba 0.68 forgets that it belongs to `out` and silently drops the writes as dead code.
+    A view that is written to needs an assignment of its own: `result = out.reshape(-1)`. Four or more values unpacked at once
+    (`a, b, c, result = ...`) go through a tuple, where numba 0.68 forgets what `result` belongs to and drops its writes as dead code.
     """
     return _njit(function, parallel=True, fastmath=FASTMATH)
 
