@@ -168,6 +168,11 @@ def test_jitter_changes_what_it_says():
     assert np.ptp(ratio) < 1e-6 and np.isclose(grey(contrast).mean(), grey(sample.image).mean())
     saturated = T.ColorJitter(0, 0, 0.3)(sample, rng).image
     assert np.allclose(grey(saturated), grey(sample.image)) and not np.allclose(saturated, sample.image, atol=1e-4)
+    b, c, s = np.random.default_rng(7).uniform([0.8] * 3, [1.2] * 3)   # all three, one after the other
+    steps = sample.image * b
+    steps = grey(steps).mean() + c * (steps - grey(steps).mean())
+    steps = grey(steps) + s * (steps - grey(steps))
+    assert np.allclose(T.ColorJitter()(sample, np.random.default_rng(7)).image, steps, atol=1e-12)
     extreme = T.ColorJitter(0.9, 0.9, 0.9)(scene(), rng).image
     assert extreme.min() >= 0 and extreme.max() <= 1
 

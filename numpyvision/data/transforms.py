@@ -78,7 +78,7 @@ class RandomResizedCrop:
 class ColorJitter:
     """Brightness, contrast and saturation, each multiplied by a factor drawn from [1 - a, 1 + a]; the result is clipped to [0, 1].
 
-    All three are linear, so they are one 3x3 matrix and an offset: one pass over the pixels.
+    All three are linear in the pixel and its grey value, so they are done in one pass, without a rounding or a clip in between.
     """
     brightness: float = 0.2
     contrast: float = 0.2
@@ -86,13 +86,13 @@ class ColorJitter:
 
     def __call__(self, sample, rng):
         b, c, s = (rng.uniform(1 - a, 1 + a) for a in (self.brightness, self.contrast, self.saturation))
-        pixels = sample.image.reshape(3, -1)                                     # (3, H*W)
-        mean_grey = LUMA @ pixels.mean(axis=1, dtype=np.float64)
-        matrix = c * b * (s * np.eye(3) + (1 - s) * LUMA[None])                  # s = 0: all channels grey; s = 1: as they are
-        offset = (1 - c) * b * mean_grey                                         # c = 0: all pixels the mean grey
-        pixels = matrix.astype(pixels.dtype) @ pixels
-        pixels += np.asarray(offset, pixels.dtype)
-        return replace(sample, image=np.clip(pixels, 0, 1, out=pixels).reshape(sample.image.shape))
+        kind = sample.image.dtype.type
+        # no matrix product here: BLAS would start threads, which fight with those of training for the cores
+        grey = sum(kind(weight) * channel for weight, channel in zip(LUMA, sample.image, strict=True))   # (H, W)
+        mean_grey = grey.mean(dtype=np.float64)
+        pixels = sample.image * kind(c * b * s)                                  # s = 0: all channels grey; s = 1: as they are
+        pixels += grey * kind(c * b * (1 - s)) + kind((1 - c) * b * mean_grey)   # c = 0: all pixels the mean grey
+        return replace(sample, image=np.clip(pixels, 0, 1, out=pixels))
 
 
 @dataclass(frozen=True)
