@@ -338,6 +338,7 @@ def test_readable_body_never_mixes_libraries():
     (dict(rois=np.array([[2, 0, 0, 1, 1.0]])), "batch index"), (dict(rois=np.array([[-1, 0, 0, 1, 1.0]])), "batch index"),
     (dict(rois=np.array([[0.5, 0, 0, 1, 1.0]])), "batch index"), (dict(rois=np.array([[0, 0, np.nan, 1, 1.0]])), "NaN"),
     (dict(rois=np.array([[0, 0, 0, 1, np.inf]])), "NaN or infinity"), (dict(x=np.zeros((2, 3, 0, 4))), "at least one cell"),
+    (dict(sampling_ratio=1.5), "whole number"),
 ])
 def test_complains(mode, change, message):
     arguments = dict(x=np.zeros((2, 3, 4, 4)), rois=np.zeros((1, 5)), output_size=2, spatial_scale=0.25) | change

@@ -12,11 +12,21 @@ RoI has two small matrices, Wy (P, H) and Wx (Q, W), whose row p says how much e
 is the whole of RoI Align. Its gradient is the same product seen from the other sides; the box moves the samples, which move the weights.
 The compiled loops in `kernels/roi.py` are a second derivation, which gathers and scatters the neighbours of the samples one by one.
 """
+from typing import NamedTuple
+
 import numpy as np
 
 from numpyvision import backend, check, kernels
 from numpyvision.backend import get_array_module
 from numpyvision.cache import Cache
+
+
+class Points(NamedTuple):
+    """Where the RoIs are sampled along one axis; a bin has S samples, of which the first `count` hold (adaptive counts differ by RoI)."""
+
+    v: np.ndarray          # (R, bins, S) position in cells; -2, where nothing is, for the samples from count on
+    u: np.ndarray          # (R, bins, S) dv / dhi: how far a sample follows the far side of the box; 1 - u, the near side
+    count: np.ndarray      # (R,) int64
 
 
 def roi_align_forward(x, rois, output_size, spatial_scale, sampling_ratio=2, aligned=True):
@@ -28,14 +38,15 @@ def roi_align_forward(x, rois, output_size, spatial_scale, sampling_ratio=2, ali
         no shift, with RoIs at least one cell wide and high.
     A sample beyond [-1, H] or [-1, W] is 0; others outside the cells' centres are moved onto the nearest (torchvision's rule).
     A reversed box is cropped mirrored (adaptive: it has no samples, so 0; aligned=False: it counts as one cell wide). R = 0 is fine.
+    Adaptive sampling of a box far larger than the image costs accordingly: clip boxes first.
     Caches the inputs x and rois, and the settings. ValueError for a batch_index outside [0, N), a NaN or an infinite coordinate.
     """
     output_size = check.int_pair("output_size", output_size, 1)
-    check_roi_align(x, rois, spatial_scale)
+    check_roi_align(x, rois, spatial_scale, sampling_ratio)
     settings = dict(output_size=output_size, spatial_scale=float(spatial_scale), sampling_ratio=int(sampling_ratio), aligned=bool(aligned))
     batch, ys, xs = sample_points(rois, **settings)
     if backend.compiled(x, rois):
-        out = kernels.roi.roi_align(np.ascontiguousarray(x), batch, ys[0], ys[2], xs[0], xs[2])
+        out = kernels.roi.roi_align(np.ascontiguousarray(x), batch, ys.v, ys.count, xs.v, xs.count)
     else:
         xp = get_array_module(x, rois)
         wy, wx = axis_weights(ys, x.shape[2]), axis_weights(xs, x.shape[3])            # (R, P, H), (R, Q, W)
@@ -60,7 +71,7 @@ def roi_align_backward(dout, cache):
     batch, ys, xs = sample_points(rois, **settings)
     if backend.compiled(dout, x, rois):
         dout, x = np.ascontiguousarray(dout), np.ascontiguousarray(x)
-        dx = kernels.roi.roi_align_dx(dout, batch, ys[0], ys[2], xs[0], xs[2], x.shape)
+        dx = kernels.roi.roi_align_dx(dout, batch, ys.v, ys.count, xs.v, xs.count, x.shape)
         dy1, dy2, dx1, dx2 = kernels.roi.roi_align_dbox(dout, x, batch, *ys, *xs)
     else:
         wy, wx = axis_weights(ys, x.shape[2]), axis_weights(xs, x.shape[3])            # (R, P, H), (R, Q, W)
@@ -77,11 +88,7 @@ def roi_align_backward(dout, cache):
 
 
 def sample_points(rois, output_size, spatial_scale, sampling_ratio, aligned):
-    """Where the RoIs are sampled -> batch (R,) int64, and for the vertical and the horizontal axis each (v, u, count):
-
-    v (R, bins, S) position in cells; u (R, bins, S) how far a sample follows the far side of the box, dv/dhi (and 1 - u the near side);
-    count (R,) int64 samples a bin. Adaptive counts differ by RoI: samples from count on are void, at v = -2, where nothing is.
-    """
+    """rois (R, 5) -> batch (R,) int64, Points of the vertical axis, Points of the horizontal axis. settings: as for roi_align_forward."""
     xp = get_array_module(rois)
     axes = []
     for bins, near, far in ((output_size[0], 2, 4), (output_size[1], 1, 3)):           # y1 and y2, x1 and x2
@@ -98,7 +105,7 @@ def sample_points(rois, output_size, spatial_scale, sampling_ratio, aligned):
         v = xp.where(s < count, lo + u * size, -2)
         if not aligned:
             u = xp.where(hi - lo < 1, 0, u)                                            # the size is held at 1: all follow the near side
-        axes.append((v, u, count[:, 0, 0].astype(np.int64)))
+        axes.append(Points(v, u, count[:, 0, 0].astype(np.int64)))
     return rois[:, 0].astype(np.int64), *axes
 
 
@@ -130,7 +137,7 @@ def per_bin(count, v):
     return get_array_module(v).maximum(count, 1).astype(v.dtype)[:, None, None]
 
 
-def check_roi_align(x, rois, spatial_scale):
+def check_roi_align(x, rois, spatial_scale, sampling_ratio):
     """ValueError unless RoI Align can read these."""
     check.array("x", x, 4, "(N, C, H, W)")
     check.array("rois", rois, 2, "(R, 5) = (batch_index, x1, y1, x2, y2)")
@@ -139,6 +146,7 @@ def check_roi_align(x, rois, spatial_scale):
     check.same_dtype({"x": x, "rois": rois})
     check.require(min(x.shape[2:]) > 0, f"x must have at least one cell to sample, got (N, C, H, W) = {tuple(x.shape)}")
     check.require(spatial_scale > 0, f"spatial_scale must be positive, 1 / stride of the feature map, got {spatial_scale}")
+    check.require(sampling_ratio == int(sampling_ratio), f"sampling_ratio must be a whole number, <= 0 for adaptive, got {sampling_ratio}")
     xp, n = get_array_module(rois), rois[:, 0]
     check.require(bool(xp.isfinite(rois).all()), "rois contain NaN or infinity; the usual cause is a network that has diverged")
     check.require(bool(((n >= 0) & (n < len(x)) & (n == xp.floor(n))).all()),
