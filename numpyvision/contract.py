@@ -200,6 +200,11 @@ CASES = [
     case("global_avg_pool", x=randn(2, 3, 4, 5)),
     case("upsample_nearest", x=randn(2, 3, 3, 4)),
     case("upsample_nearest", x=randn(2, 3, 3, 4), scale_factor=3),
+    case("upsample_nearest", x=randn(2, 3, 3, 4), size=(5, 3)),
+    case("bed_of_nails", x=randn(2, 3, 3, 4), scale_factor=(2, 3)),
+    *(case(f"upsample_{name}", x=randn(2, 3, 3, 4), **where)
+      for name in ("bilinear", "bicubic") for where in [{}, {"scale_factor": (3, 2), "align_corners": True}, {"size": (2, 9)}]),
+    case("upsample_bicubic", x=randn(2, 3, 1, 5), size=3, a=-0.5),
     case("batch_norm", x=randn(3, 4, 3, 5), gamma=randn(4), beta=randn(4), running_mean=randn(4), running_var=uniform(.5, 2, 4), **RUNNING),
     case("batch_norm", x=randn(3, 4, 3, 5), gamma=randn(4), beta=randn(4), running_mean=randn(4), running_var=uniform(.5, 2, 4),
          train=False, constants=("running_mean", "running_var")),

@@ -1,11 +1,15 @@
-"""Nearest-neighbour upsampling by a whole factor, and its gradient. One plane (n, c) is one turn of `prange`.
+"""Upsampling loops: nearest neighbour by a whole factor, and any separable resampling. One plane (n, c) is one turn of `prange`.
 
-Shapes here: x (N, C, H, W), out (N, C, s*H, s*W). Factor 2, the feature pyramid's, has a loop of its own that LLVM vectorises.
+Shapes here: x (N, C, H, W), out (N, C, Ho, Wo); s a whole factor; T taps, the neighbouring cells that one output reads along an axis.
+Nearest by factor 2, the feature pyramid's, has a loop of its own that LLVM vectorises. Everything else goes through `resample`: along
+each axis, output q is the sum over t < T of weight[q, t] * x[first[q] + t]. The gradient is such a sum too, with the table transposed.
 """
+from functools import lru_cache
+
 import numpy as np
 from numba import prange
 
-from numpyvision.kernels.jit import jit_parallel
+from numpyvision.kernels.jit import jit, jit_parallel
 
 
 @jit_parallel
@@ -53,3 +57,126 @@ def upsample_nearest_backward(dout, s):
                 for w in range(W):
                     result[w] = column[s * w:s * w + s].sum()
     return dx
+
+
+def resample(x, size, kind, align_corners, a):
+    """x resized to `size` = (Ho, Wo) by "nearest", "bilinear" or "bicubic" (with Keys' a)."""
+    rows, columns = (taps(length, n, kind, align_corners, a, x.dtype) for length, n in zip(x.shape[2:], size, strict=True))
+    return _resample(x, *rows, columns[0], columns[1].T.copy())
+
+
+def resample_backward(dout, x_shape, kind, align_corners, a):
+    """The transpose of `resample`: (N, C, Ho, Wo) -> (N, C, H, W)."""
+    rows, columns = (transposed_taps(length, n, kind, align_corners, a, dout.dtype)
+                     for length, n in zip(x_shape[2:], dout.shape[2:], strict=True))
+    return _resample(dout, *rows, columns[0], columns[1].T.copy())
+
+
+@lru_cache(maxsize=128)
+def taps(length, size, kind, align_corners, a, dtype):
+    """Where each of `size` outputs reads an axis of `length` cells: first (size,) int64 and weight (size, T).
+
+    A tap beyond the border reads the border cell instead, so its weight is added there and all taps lie inside the axis.
+    """
+    if kind == "nearest":
+        return np.arange(size) * length // size, np.ones((size, 1), dtype)
+    if align_corners:
+        position = np.arange(size) * ((length - 1) / max(size - 1, 1))
+    else:
+        position = (np.arange(size) + 0.5) * (length / size) - 0.5
+    left = np.floor(position).astype(np.int64)
+    u = position - left                                          # in [0, 1): how far beyond the cell to the left
+    if kind == "bilinear":
+        start, weights = left, [1 - u, u]
+    else:                                                        # Keys (1981), Eq. (4): the outer pieces of the cubic, then the inner
+        outer, inner = (lambda d: ((a * d - 5 * a) * d + 8 * a) * d - 4 * a), (lambda d: ((a + 2) * d - (a + 3)) * d * d + 1)
+        start, weights = left - 1, [outer(1 + u), inner(u), inner(1 - u), outer(2 - u)]
+    T = min(len(weights), length)
+    first = np.clip(start, 0, length - T)
+    weight = np.zeros((size, T))
+    for t, w in enumerate(weights):
+        weight[np.arange(size), np.clip(start + t, 0, length - 1) - first] += w
+    return first, weight.astype(dtype)
+
+
+@lru_cache(maxsize=128)
+def transposed_taps(length, size, *kind):
+    """The same table by input cell: which outputs read it. first (length,) int64, weight (length, T), T the most that any cell has."""
+    first, weight = taps(length, size, *kind)
+    q, t = np.nonzero(weight)
+    cell = first[q] + t
+    lowest, highest = np.full(length, size), np.full(length, -1)
+    np.minimum.at(lowest, cell, q)
+    np.maximum.at(highest, cell, q)
+    T = max(int((highest - lowest).max()) + 1, 1)
+    start = np.clip(lowest, 0, size - T)                         # the readers of a cell are neighbours; a cell without any has zeros
+    table = np.zeros((length, T), weight.dtype)
+    table[cell, q - start[cell]] = weight[q, t]
+    return start, table
+
+
+@jit_parallel
+def _resample(x, first_y, weight_y, first_x, weight_x):
+    """weight_y (Ho, T), weight_x (T, Wo): the axis that makes the plane smaller goes first, the one that makes it larger last."""
+    N, C, H, W = x.shape
+    Ho, Wo = len(first_y), len(first_x)
+    out = np.empty((N, C, Ho, Wo), x.dtype)
+    for plane in prange(N * C):
+        image = x[plane // C, plane % C]
+        result = out[plane // C, plane % C]
+        if Ho > H:
+            wide = np.empty((H, Wo), x.dtype)
+            for h in range(H):
+                _across(image[h], first_x, weight_x, wide[h])
+            for r in range(Ho):
+                _down(wide[first_y[r]:], weight_y[r], result[r])
+        else:
+            row = np.empty(W, x.dtype)
+            for r in range(Ho):
+                _down(image[first_y[r]:], weight_y[r], row)
+                _across(row, first_x, weight_x, result[r])
+    return out
+
+
+@jit
+def _down(rows, weight, out):
+    """out[w] = sum over t of weight[t] * rows[t, w]. Literal T: the compiler unrolls the taps, and does a register of w at a time."""
+    if len(weight) == 2:
+        _sum_rows(rows, weight, 2, out)
+    elif len(weight) == 4:
+        _sum_rows(rows, weight, 4, out)
+    elif len(weight) == 8:
+        _sum_rows(rows, weight, 8, out)
+    else:
+        _sum_rows(rows, weight, len(weight), out)
+
+
+@jit
+def _sum_rows(rows, weight, T, out):
+    for w in range(out.size):
+        total = weight[0] * rows[0, w]
+        for t in range(1, T):
+            total += weight[t] * rows[t, w]
+        out[w] = total
+
+
+@jit
+def _across(row, first, weight, out):
+    """out[q] = sum over t of weight[t, q] * row[first[q] + t]."""
+    if len(weight) == 2:
+        _sum_neighbours(row, first, weight, 2, out)
+    elif len(weight) == 4:
+        _sum_neighbours(row, first, weight, 4, out)
+    elif len(weight) == 8:
+        _sum_neighbours(row, first, weight, 8, out)
+    else:
+        _sum_neighbours(row, first, weight, len(weight), out)
+
+
+@jit
+def _sum_neighbours(row, first, weight, T, out):
+    for q in range(out.size):
+        total = weight[0, q] * row[first[q]]
+        for t in range(1, T):
+            total += weight[t, q] * row[first[q] + t]
+        out[q] = total

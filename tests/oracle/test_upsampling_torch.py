@@ -1,0 +1,60 @@
+"""Upsampling, unpooling and transposed convolution against torch in float64: the value and all gradients, on both paths."""
+
+import numpy as np
+import pytest
+
+import numpyvision
+from numpyvision.ops import resize
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.oracle
+F = torch.nn.functional
+SIZES = [(1, 1), (1, 5), (2, 2), (3, 4), (7, 5), (16, 13)]
+TARGETS = [(1, 1), (2, 1), (3, 7), (9, 8), (15, 26), (31, 33)]
+
+
+@pytest.fixture(params=["numpy", "compiled"], autouse=True)
+def mode(request):
+    with numpyvision.use(request.param):
+        yield request.param
+
+
+def compare(forward, backward, torch_forward, arrays, rng, **static):
+    """out and the gradient of each of `arrays` equal torch's to 1e-10, for a random dout."""
+    tensors = [torch.tensor(a, requires_grad=True) for a in arrays]
+    expected = torch_forward(*tensors)
+    dout = rng.standard_normal(tuple(expected.shape))
+    gradients = torch.autograd.grad(expected, tensors, torch.tensor(dout))
+    out, cache = forward(*arrays, **static)
+    grads = backward(dout, cache)
+    for ours, theirs in zip((out, *(grads if isinstance(grads, tuple) else (grads,))), (expected, *gradients), strict=True):
+        assert ours.shape == tuple(theirs.shape)
+        np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_interpolation(size, name, align_corners):
+    rng = np.random.default_rng(0)
+    forward, backward = (getattr(resize, f"upsample_{name}_{way}") for way in ("forward", "backward"))
+    x = rng.standard_normal((2, 3, *size))
+    for option in [{"scale_factor": s} for s in (1, 2, 3, (4, 1), (2, 5))] + [{"size": t} for t in TARGETS]:
+        theirs = {k: tuple(map(float, v)) if k == "scale_factor" and isinstance(v, tuple) else v for k, v in option.items()}
+        compare(forward, backward, lambda x, o=theirs: F.interpolate(x, mode=name, align_corners=align_corners, **o), [x], rng,
+                align_corners=align_corners, **option)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_nearest_and_bed_of_nails(size):
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((2, 3, *size))
+    for target in TARGETS:
+        compare(resize.upsample_nearest_forward, resize.upsample_nearest_backward, lambda x, t=target: F.interpolate(x, size=t), [x], rng,
+                size=target)
+    for s in (1, 2, 3, (4, 1)):
+        sy, sx = np.broadcast_to(s, 2).tolist()
+        nail = torch.zeros((3, 1, sy, sx), dtype=torch.float64)
+        nail[:, :, 0, 0] = 1                                    # bed of nails is the transposed convolution with this filter
+        compare(resize.bed_of_nails_forward, resize.bed_of_nails_backward,
+                lambda x, nail=nail, s=(sy, sx): F.conv_transpose2d(x, nail, stride=s, groups=3), [x], rng, scale_factor=s)
