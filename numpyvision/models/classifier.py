@@ -20,7 +20,7 @@ LOSSES = ("loss_classifier",)
 class Classifier(Layer):
     """ResNet with a classification head over K + 1 classes; 0 = background, an image without an object."""
 
-    def __init__(self, classes, widths=(16, 32, 64, 96), blocks=(1, 1, 1, 1), norm="group", *, rng, dtype=np.float32):
+    def __init__(self, classes, widths=(16, 32, 64, 96), blocks=(1, 1, 2, 2), norm="group", *, rng, dtype=np.float32):
         self.classes = tuple(classes)
         self._config = dict(classes=list(classes), widths=list(widths), blocks=list(blocks), norm=norm)
         self.backbone = ResNet(widths, blocks, out_stages=(len(widths),), norm=norm, rng=rng, dtype=dtype)

@@ -28,7 +28,7 @@ class FasterRCNN(Layer):
     The defaults are the small setting for images of about 128 pixels. anchor_sizes: a tuple of sizes for each of the levels P2, P3, P4.
     """
 
-    def __init__(self, classes, widths=(16, 32, 64, 96), blocks=(1, 1, 1, 1), channels=48, norm="group",
+    def __init__(self, classes, widths=(16, 32, 64, 96), blocks=(1, 1, 2, 2), channels=48, norm="group",
                  anchor_sizes=((12, 17), (24, 34), (48, 68)), aspect_ratios=(0.5, 1.0, 2.0), hidden=128, rpn_samples=64, roi_samples=32,
                  pre_nms=200, post_nms=50, *, rng, dtype=np.float32):
         self.classes = tuple(classes)
