@@ -195,6 +195,9 @@ CASES = [
     case("max_pool2d", x=distinct(2, 3, 6, 6), kernel_size=2),
     case("max_pool2d", x=distinct(2, 3, 7, 6), kernel_size=3, stride=2, padding=1),
     case("max_pool2d", x=distinct(1, 2, 5, 5), kernel_size=3, stride=1),
+    case("max_unpool2d", x=randn(1, 2, 2, 3), indices=fixed([[[[1, 2, 23], [13, 0, 9]], [[5, 5, 8], [20, 5, 8]]]], np.int64),
+         empty=("x", "indices")),                                                       # the second plane: several values for one place
+    case("max_unpool2d", x=randn(1, 1, 2, 2), indices=fixed([[[[6, 2], [10, 14]]]], np.int64), output_size=(5, 3), empty=("x", "indices")),
     case("avg_pool2d", x=randn(2, 3, 6, 6), kernel_size=2),
     case("avg_pool2d", x=randn(2, 3, 7, 6), kernel_size=3, stride=2, padding=1),
     case("global_avg_pool", x=randn(2, 3, 4, 5)),
@@ -216,6 +219,10 @@ CASES = [
            empty=("rois",), fixed={"rois": [0]})
       for size, ratio, aligned in [(2, 2, True), ((3, 2), 2, False), (2, 0, True), (2, -1, False), (1, 3, True)]),
     case("roi_align", x=randn(2, 3, 8, 9), rois=fixed(ROIS), output_size=3, spatial_scale=.5, empty=("x", "rois"), fixed={"rois": [0]}),
+    *(case("roi_align", x=randn(2, 3, 8, 9), rois=fixed(ROIS), output_size=(3, 2), spatial_scale=.5, sampling_ratio=ratio, aligned=aligned,
+           reduce="max", empty=("rois",), fixed={"rois": [0]}) for ratio, aligned in [(2, True), (0, False)]),
+    *(case("roi_pool", x=distinct(2, 3, 8, 9), rois=fixed(ROIS), output_size=(3, 2), spatial_scale=.5, mode=mode, empty=("rois",),
+           fixed={"rois": [0]}) for mode in ("caffe", "slide")),
     case("softmax_cross_entropy", logits=randn(5, 4), labels=integers(4, 5), empty=("logits", "labels")),
     case("softmax_cross_entropy", logits=randn(2, 4, 2, 3), labels=fixed(SEMANTIC, np.int64), empty=("logits", "labels")),
     case("softmax_cross_entropy", logits=randn(5, 4), labels=fixed([0, -1, 3, -1, 1], np.int64), ignore_index=-1,

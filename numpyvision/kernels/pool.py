@@ -82,6 +82,50 @@ def max_pool2d_backward(dout, indices, H, W):
 
 
 @jit_parallel
+def max_unpool2d(x, indices, H, W):
+    """out (N, C, H, W), and how many indices pointed outside their plane (those are skipped; the caller raises)."""
+    N, C, Ho, Wo = x.shape
+    out = np.empty((N, C, H, W), x.dtype)
+    wrong, size = 0, np.uint64(H * W)
+    for plane in prange(N * C):
+        n, c = plane // C, plane % C
+        value, place = x[n, c].reshape(-1), indices[n, c].reshape(-1)
+        result = out[n, c].reshape(-1)
+        result[:] = 0
+        for i in range(value.size):
+            where = np.uint64(place[i])                                                 # a negative index becomes a huge one
+            if where < size:
+                result[where] = value[i]                                                # a later one overwrites
+            else:
+                wrong += 1
+    return out, wrong
+
+
+@jit_parallel
+def max_unpool2d_backward(dout, indices):
+    """dx: each place's gradient goes to the last value that was written there; and the number of wrong indices, as above."""
+    N, C, H, W = dout.shape
+    dx = np.zeros(indices.shape, dout.dtype)
+    wrong, size = 0, np.uint64(H * W)
+    for plane in prange(N * C):
+        n, c = plane // C, plane % C
+        gradient, place = dout[n, c].reshape(-1), indices[n, c].reshape(-1)
+        result = dx[n, c].reshape(-1)
+        owner = np.empty(H * W, np.int32)                                               # read only where it was written
+        for i in range(place.size):
+            where = np.uint64(place[i])
+            if where < size:
+                owner[where] = i
+            else:
+                wrong += 1
+        for i in range(place.size):
+            where = np.uint64(place[i])
+            if where < size and owner[where] == i:
+                result[i] = gradient[where]
+    return dx, wrong
+
+
+@jit_parallel
 def avg_pool2d(x, k, s, p):
     """The mean of each k x k window; padding counts as zeros."""
     N, C, H, W = x.shape

@@ -1,4 +1,4 @@
-"""Max, average and global average pooling: downsampling without parameters (lecture L16-G09, U07).
+"""Max, average and global average pooling, and max unpooling: resampling without parameters (lecture L16-G09, U07 to U10).
 
 Shapes here: N images, C channels, H W input size, k kernel size, s stride, p padding.
     x (N, C, H, W) -> out (N, C, Ho, Wo)   with   Ho = floor((H + 2p - k) / s) + 1, Wo likewise
@@ -51,14 +51,77 @@ def max_pool2d_backward(dout, cache):
     check.require(dout.shape == indices.shape, f"dout must have out's shape {indices.shape}, got {dout.shape}")
     if backend.compiled(dout):
         dx, wrong = kernels.pool.max_pool2d_backward(np.ascontiguousarray(dout), np.ascontiguousarray(indices, dtype=np.int64), H, W)
-        check.require(wrong == 0, f"indices must lie in 0..{H * W - 1} (h*W + w in a {H} x {W} plane), got {wrong} outside of it; "
-                                  "do these indices come from another layer?")
+        check_places(wrong, H, W)
         return dx
     xp = get_array_module(dout)
     planes = xp.arange(N * C)[:, None]                                                 # (N*C, 1): the plane that a gradient belongs to
     dx = xp.zeros((N * C, H * W), dtype=dout.dtype)
     backend.scatter_add(dx, (planes, indices.reshape(N * C, Ho * Wo)), dout.reshape(N * C, Ho * Wo))
     return dx.reshape(N, C, H, W)
+
+
+def max_unpool2d_forward(x, indices, output_size=None, kernel_size=2):
+    """Put each value back where its maximum was, zeros elsewhere. x (N, C, h, w) -> (N, C, H, W) (L16-U08; Zeiler 2011, SegNet).
+
+    indices (N, C, h, w), from the cache of the max_pool2d that it is paired with (L16-U09): places r*W + q in the output plane.
+    output_size: (H, W), the size of that pool's input; default kernel_size * (h, w), which is right unless pooling dropped a row.
+    Windows that overlap may share a maximum. Where several values have one place, the last in reading order is kept, and the others
+    get no gradient (torch hands them the kept one's, which is not the derivative). ValueError for an index outside the output.
+    Caches indices and the sizes.
+    """
+    check.array("x", x, 4, "(N, C, h, w)")
+    check.integer_array("indices", indices, 4, "(N, C, h, w)")
+    k = check.int_pair("kernel_size", kernel_size, 1)
+    H, W = (k[0] * x.shape[2], k[1] * x.shape[3]) if output_size is None else check.int_pair("output_size", output_size, 1)
+    check.require(x.shape == indices.shape, f"x and indices must have one shape, got {x.shape} and {indices.shape}; "
+                                            "are these the indices of another pooling layer? Each unpool takes those of its own pool")
+    if backend.compiled(x):
+        out, wrong = kernels.pool.max_unpool2d(np.ascontiguousarray(x), np.ascontiguousarray(indices, dtype=np.int64), H, W)
+        check_places(wrong, H, W)
+    else:
+        xp, (planes, places) = get_array_module(x), flat_places(indices)
+        check_places(int(((places < 0) | (places >= H * W)).sum()), H, W)
+        out = xp.zeros((len(places), H * W), dtype=x.dtype)
+        backend.scatter_add(out, (planes, places), xp.where(last_of_equals(places), x.reshape(places.shape), 0))
+        out = out.reshape(*x.shape[:2], H, W)
+    return out, Cache(indices=indices, out_shape=(*x.shape[:2], H, W))
+
+
+def max_unpool2d_backward(dout, cache):
+    """dout (N, C, H, W) -> dx (N, C, h, w): each value that was kept collects the gradient of its place."""
+    indices, (N, C, H, W) = cache.indices, cache.out_shape
+    check.require(dout.shape == cache.out_shape, f"dout must have out's shape {cache.out_shape}, got {dout.shape}")
+    if backend.compiled(dout):
+        dx, wrong = kernels.pool.max_unpool2d_backward(np.ascontiguousarray(dout), np.ascontiguousarray(indices, dtype=np.int64))
+        check_places(wrong, H, W)
+        return dx
+    planes, places = flat_places(indices)
+    dx = get_array_module(dout).where(last_of_equals(places), dout.reshape(N * C, H * W)[planes, places], 0)
+    return dx.reshape(indices.shape)
+
+
+def flat_places(indices):
+    """(N, C, h, w) -> the plane numbers (N*C, 1) and the places within them (N*C, h*w), which together index an (N*C, H*W) array."""
+    N, C, h, w = indices.shape
+    return get_array_module(indices).arange(N * C)[:, None], indices.reshape(N * C, h * w)
+
+
+def last_of_equals(places):
+    """(planes, P) -> bool: whether no later entry of the same plane has the same place."""
+    xp, P = get_array_module(places), places.shape[1]
+    keys = xp.sort(places.astype(np.int64) * P + xp.arange(P), axis=1)                 # by place, then by position; no two are equal
+    place, position = keys // max(P, 1), keys % max(P, 1)
+    last = xp.ones(places.shape, dtype=bool)
+    last[:, :-1] = place[:, 1:] != place[:, :-1]
+    mask = xp.zeros_like(last)
+    mask[xp.arange(len(places))[:, None], position] = last
+    return mask
+
+
+def check_places(wrong, H, W):
+    """ValueError if any index lies outside its plane."""
+    check.require(wrong == 0, f"indices must lie in 0..{H * W - 1} (h*W + w in a {H} x {W} plane), got {wrong} outside of it; "
+                              "do these indices come from another layer, or is output_size not that of the pooled map?")
 
 
 def avg_pool2d_forward(x, kernel_size, stride=None, padding=0):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import numpyvision
-from numpyvision.ops import resize
+from numpyvision.ops import pool, resize
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.oracle
@@ -19,13 +19,13 @@ def mode(request):
         yield request.param
 
 
-def compare(forward, backward, torch_forward, arrays, rng, **static):
-    """out and the gradient of each of `arrays` equal torch's to 1e-10, for a random dout."""
+def compare(forward, backward, torch_forward, arrays, rng, constants=(), **static):
+    """out and the gradient of each of `arrays` equal torch's to 1e-10, for a random dout. `constants` follow the arrays."""
     tensors = [torch.tensor(a, requires_grad=True) for a in arrays]
-    expected = torch_forward(*tensors)
+    expected = torch_forward(*tensors, *map(torch.tensor, constants))
     dout = rng.standard_normal(tuple(expected.shape))
     gradients = torch.autograd.grad(expected, tensors, torch.tensor(dout))
-    out, cache = forward(*arrays, **static)
+    out, cache = forward(*arrays, *constants, **static)
     grads = backward(dout, cache)
     for ours, theirs in zip((out, *(grads if isinstance(grads, tuple) else (grads,))), (expected, *gradients), strict=True):
         assert ours.shape == tuple(theirs.shape)
@@ -58,3 +58,28 @@ def test_nearest_and_bed_of_nails(size):
         nail[:, :, 0, 0] = 1                                    # bed of nails is the transposed convolution with this filter
         compare(resize.bed_of_nails_forward, resize.bed_of_nails_backward,
                 lambda x, nail=nail, s=(sy, sx): F.conv_transpose2d(x, nail, stride=s, groups=3), [x], rng, scale_factor=s)
+
+
+@pytest.mark.parametrize("window", [(2, 2, 0, 6, 8), (2, 2, 0, 7, 5), (3, 3, 0, 8, 10), (2, 2, 0, 2, 2), (1, 1, 0, 1, 1), (2, 3, 0, 9, 8)])
+def test_max_unpool(window):
+    """Windows that do not overlap. Where they do, see the next test."""
+    k, s, p, H, W = window
+    rng = np.random.default_rng(2)
+    out, indices = F.max_pool2d(torch.tensor(rng.standard_normal((2, 3, H, W))), k, s, p, return_indices=True)
+    compare(pool.max_unpool2d_forward, pool.max_unpool2d_backward,
+            lambda x, i: F.max_unpool2d(x, i, k, s, p, output_size=(H, W)), [rng.standard_normal(tuple(out.shape))], rng,
+            constants=[indices.numpy()], output_size=(H, W))
+
+
+def test_max_unpool_of_shared_places():
+    """Same forward; the gradients of the values that were kept agree, and torch adds some for values that never reached the output."""
+    rng = np.random.default_rng(3)
+    x, indices = rng.standard_normal((2, 3, 4, 5)), rng.integers(0, 24, (2, 3, 4, 5))
+    tensor = torch.tensor(x, requires_grad=True)
+    expected = F.max_unpool2d(tensor, torch.tensor(indices), 2, stride=1)
+    dout = rng.standard_normal((2, 3, 5, 6))
+    gradient, = torch.autograd.grad(expected, [tensor], torch.tensor(dout))
+    out, cache = pool.max_unpool2d_forward(x, indices, output_size=(5, 6))
+    dx = pool.max_unpool2d_backward(dout, cache)
+    assert np.array_equal(out, expected.detach().numpy())
+    assert np.array_equal(dx[dx != 0], gradient.numpy()[dx != 0]) and (gradient.numpy()[dx == 0] != 0).any()
