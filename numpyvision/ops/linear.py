@@ -4,6 +4,9 @@ Shapes here: N rows (images, RoIs), D features of a row, F outputs. x (N, ...) i
 """
 import math
 
+import numpy as np
+
+from numpyvision import backend, kernels
 from numpyvision.cache import Cache
 from numpyvision.check import arguments as check
 
@@ -14,7 +17,11 @@ def linear_forward(x, w, b=None):
     x (N, D) or (N, C, H, W) with D = C*H*W, w (D, F), b (F,) or None -> (N, F). Caches x and w. No rows give (0, F).
     """
     _check_linear(x, w, b)
-    out = x.reshape(len(x), w.shape[0]) @ w                            # (N, F); matmul is BLAS: no loop of ours would be faster
+    rows = x.reshape(len(x), w.shape[0])                               # (N, D)
+    if backend.compiled(x, w, b):
+        out = kernels.linear.matmul(rows, np.ascontiguousarray(w))     # (N, F)
+    else:
+        out = rows @ w                                                 # (N, F)
     if b is not None:
         out += b                                                       # in place: out was born here
     return out, Cache(x=x, w=w, has_b=b is not None)
@@ -25,7 +32,11 @@ def linear_backward(dout, cache):
     x, w = cache.x, cache.w
     check.require(dout.shape == (len(x), w.shape[1]), f"dout must be (N, F) = {(len(x), w.shape[1])}, got {dout.shape}")
     db = dout.sum(axis=0) if cache.has_b else None                     # copy gate: b was added to every row
-    dw = x.reshape(len(x), w.shape[0]).T @ dout                        # (D, N) @ (N, F)
+    rows = x.reshape(len(x), w.shape[0])                               # (N, D)
+    if backend.compiled(dout, x, w):
+        dout = np.ascontiguousarray(dout)
+        return kernels.linear.matmul_bt(dout, w).reshape(x.shape), kernels.linear.matmul_at(rows, dout), db
+    dw = rows.T @ dout                                                 # (D, N) @ (N, F)
     dx = (dout @ w.T).reshape(x.shape)
     return dx, dw, db
 
