@@ -49,9 +49,9 @@ def test_relu_of_no_axes_and_of_nothing(mode):
 
 def test_sigmoid_by_hand_and_far_out():
     with np.errstate(over="raise", divide="raise", invalid="raise"):
-        out, cache = activation.sigmoid_forward(np.array([0., np.log(3), 1000., -700.]))
-    np.testing.assert_allclose(out, [.5, .75, 1, np.exp(-700)], rtol=1e-14)
-    np.testing.assert_allclose(activation.sigmoid_backward(np.ones(4), cache)[:3], [.25, .1875, 0], rtol=1e-14)
+        out, cache = activation.sigmoid_forward(np.array([0., np.log(3), 1000., -700., -1000.]))
+    np.testing.assert_allclose(out, [.5, .75, 1, np.exp(-700), 0], rtol=1e-14)
+    np.testing.assert_allclose(activation.sigmoid_backward(np.ones(5), cache)[:3], [.25, .1875, 0], rtol=1e-14)
 
 
 @pytest.mark.parametrize("forward, backward", [(activation.relu_forward, activation.relu_backward),
