@@ -234,7 +234,7 @@ def test_forward_of_one_mode_backward_of_the_other():
     with numpyvision.use("numpy"):
         for a, b in zip(compiled, roi.roi_align_backward(dout, cache), strict=True):
             np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
-    assert set(cache) == {"x", "rois", "output_size", "spatial_scale", "sampling_ratio", "aligned"}
+    assert set(cache) == {"x", "rois", "output_size", "spatial_scale", "sampling_ratio", "aligned", "reduce"}
 
 
 # --- gradients ---------------------------------------------------------------------------------------------------------------------------

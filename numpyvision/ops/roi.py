@@ -29,7 +29,7 @@ class Points(NamedTuple):
     count: np.ndarray      # (R,) int64
 
 
-def roi_align_forward(x, rois, output_size, spatial_scale, sampling_ratio=2, aligned=True):
+def roi_align_forward(x, rois, output_size, spatial_scale, sampling_ratio=2, aligned=True, reduce="avg"):
     """Features of every RoI at a fixed size: the mean of bilinear samples in each of P x Q equal bins (Mask R-CNN 3; L16-A01 to A07).
 
     x (N, C, H, W), rois (R, 5) = (batch_index, x1, y1, x2, y2), output_size P or (P, Q), spatial_scale = 1 / stride -> (R, C, P, Q).
@@ -39,22 +39,32 @@ def roi_align_forward(x, rois, output_size, spatial_scale, sampling_ratio=2, ali
     A sample beyond [-1, H] or [-1, W] is 0; others outside the cells' centres are moved onto the nearest (torchvision's rule).
     A reversed box is cropped mirrored (adaptive: it has no samples, so 0; aligned=False: it counts as one cell wide). R = 0 is fine.
     Adaptive sampling of a box far larger than the image costs accordingly: clip boxes first.
-    Caches the inputs x and rois, and the settings. ValueError for a batch_index outside [0, N), a NaN or an infinite coordinate.
+    reduce: "avg", or "max", the largest sample of each bin (L16-A01), which holds all samples in memory at once.
+    Caches the inputs x and rois, and the settings; for "max" also `winner` (R, C, P, Q), which sample of its bin was the largest.
+    ValueError for a batch_index outside [0, N), a NaN or an infinite coordinate.
     """
     output_size = check.int_pair("output_size", output_size, 1)
-    check_roi_align(x, rois, spatial_scale, sampling_ratio)
+    check_roi_align(x, rois, spatial_scale, sampling_ratio, reduce)
     settings = dict(output_size=output_size, spatial_scale=float(spatial_scale), sampling_ratio=int(sampling_ratio), aligned=bool(aligned))
     batch, ys, xs = sample_points(rois, **settings)
-    if backend.compiled(x, rois):
-        out = kernels.roi.roi_align(np.ascontiguousarray(x), batch, ys.v, ys.count, xs.v, xs.count)
-    else:
-        xp = get_array_module(x, rois)
-        wy, wx = axis_weights(ys, x.shape[2]), axis_weights(xs, x.shape[3])            # (R, P, H), (R, Q, W)
-        out = xp.zeros((len(rois), x.shape[1], *output_size), dtype=x.dtype)
-        for n in range(len(x)):
-            r = xp.flatnonzero(batch == n)
-            out[r] = xp.einsum("rpi,cij,rqj->rcpq", wy[r], x[n], wx[r], optimize=True)
-    return out, Cache(x=x, rois=rois, **settings)
+    if reduce == "max":
+        samples = average(x, batch, one_a_bin(ys), one_a_bin(xs))                      # (R, C, P*S, Q*S): RoI Align on a finer grid,
+        out, winner = largest_of_bins(samples, ys, xs)                                 # then the maximum of each S x S block of it
+        return out, Cache(x=x, rois=rois, **settings, reduce=reduce, winner=winner)
+    return average(x, batch, ys, xs), Cache(x=x, rois=rois, **settings, reduce=reduce)
+
+
+def average(x, batch, ys, xs):
+    """The mean of the samples in each bin: x (N, C, H, W) -> (R, C, P, Q)."""
+    if backend.compiled(x, ys.v):
+        return kernels.roi.roi_align(np.ascontiguousarray(x), batch, ys.v, ys.count, xs.v, xs.count)
+    xp = get_array_module(x, ys.v)
+    wy, wx = axis_weights(ys, x.shape[2]), axis_weights(xs, x.shape[3])                # (R, P, H), (R, Q, W)
+    out = xp.zeros((len(batch), x.shape[1], wy.shape[1], wx.shape[1]), dtype=x.dtype)
+    for n in range(len(x)):
+        r = xp.flatnonzero(batch == n)
+        out[r] = xp.einsum("rpi,cij,rqj->rcpq", wy[r], x[n], wx[r], optimize=True)
+    return out
 
 
 def roi_align_backward(dout, cache):
@@ -63,12 +73,15 @@ def roi_align_backward(dout, cache):
     A sample gives its gradient to its four neighbours by weight (L16-A04), and to its own position by their differences (L16-A05).
     The position is v = lo + u (hi - lo), so that a share 1 - u of it goes to the box's near side and u to its far side. No gradient
     to the position where the sample was moved onto the border or lies beyond it; at a cell's centre, where the slope jumps, the slope
-    to the right is taken. The number of samples of adaptive sampling counts as a constant.
+    to the right is taken. The number of samples of adaptive sampling counts as a constant. reduce="max": the winning sample gets all.
     """
     x, rois = cache.x, cache.rois
     xp = get_array_module(dout, x, rois)
     settings = {k: cache[k] for k in ("output_size", "spatial_scale", "sampling_ratio", "aligned")}
     batch, ys, xs = sample_points(rois, **settings)
+    if cache.reduce == "max":
+        dout = largest_of_bins_backward(dout, cache.winner, ys, xs)                    # (R, C, P*S, Q*S)
+        ys, xs = one_a_bin(ys), one_a_bin(xs)
     if backend.compiled(dout, x, rois):
         dout, x = np.ascontiguousarray(dout), np.ascontiguousarray(x)
         dx = kernels.roi.roi_align_dx(dout, batch, ys.v, ys.count, xs.v, xs.count, x.shape)
@@ -99,7 +112,7 @@ def sample_points(rois, output_size, spatial_scale, sampling_ratio, aligned):
             count = xp.full_like(size, sampling_ratio)
         else:
             count = xp.maximum(xp.ceil(size / bins), 0)
-        s = xp.arange(int(count.max()) if len(rois) else 0, dtype=rois.dtype)          # (S,)
+        s = xp.arange(max(int(count.max()) if len(rois) else 0, 1), dtype=rois.dtype)  # (S,)
         bin_index = xp.arange(bins, dtype=rois.dtype)[:, None]                         # (bins, 1)
         u = (bin_index + (s + 0.5) / xp.maximum(count, 1)) / bins                      # (R, bins, S): 2 samples lie at 1/4 and 3/4 of a bin
         v = xp.where(s < count, lo + u * size, -2)
@@ -132,13 +145,49 @@ def axis_weights_backward(dweight, points):
     return (dv * (1 - u)).sum(axis=(1, 2)), (dv * u).sum(axis=(1, 2))
 
 
+def one_a_bin(points):
+    """The same samples as bins of their own: (R, bins, S) -> (R, bins * S, 1). Those that do not hold lie where nothing is, and give 0."""
+    xp = get_array_module(points.v)
+    R, bins, S = points.v.shape
+    return Points(points.v.reshape(R, bins * S, 1), points.u.reshape(R, bins * S, 1), xp.ones_like(points.count))
+
+
+def largest_of_bins(samples, ys, xs):
+    """samples (R, C, P*Sy, Q*Sx) -> the largest of each bin (R, C, P, Q), and its number s * Sx + t there, the first of equals.
+
+    A bin without samples is 0, as its mean is. A sample beyond the map counts as the 0 that it is.
+    """
+    xp, C = get_array_module(samples), samples.shape[1]
+    (R, P, Sy), (_, Q, Sx) = ys.v.shape, xs.v.shape
+    holds = ((xp.arange(Sy) < ys.count[:, None])[:, :, None] & (xp.arange(Sx) < xs.count[:, None])[:, None]).reshape(R, 1, 1, 1, Sy * Sx)
+    bins = samples.reshape(R, C, P, Sy, Q, Sx).transpose(0, 1, 2, 4, 3, 5).reshape(R, C, P, Q, Sy * Sx)
+    bins = xp.where(holds, bins, -np.inf)
+    some = ((ys.count > 0) & (xs.count > 0))[:, None, None, None]
+    return xp.where(some, bins.max(axis=4), 0), bins.argmax(axis=4)
+
+
+def largest_of_bins_backward(dout, winner, ys, xs):
+    """dout (R, C, P, Q) -> dsamples (R, C, P*Sy, Q*Sx): all to the winner, nothing to the others of its bin."""
+    xp, (R, C, P, Q), Sy, Sx = get_array_module(dout), dout.shape, ys.v.shape[2], xs.v.shape[2]
+    won = winner[..., None] == xp.arange(Sy * Sx)                                      # (R, C, P, Q, Sy*Sx)
+    dbins = xp.where(won, dout[..., None], 0).reshape(R, C, P, Q, Sy, Sx)
+    return dbins.transpose(0, 1, 2, 4, 3, 5).reshape(R, C, P * Sy, Q * Sx)
+
+
 def per_bin(count, v):
     """The number of samples to average over, (R, 1, 1) in v's dtype; 1 where there is none."""
     return get_array_module(v).maximum(count, 1).astype(v.dtype)[:, None, None]
 
 
-def check_roi_align(x, rois, spatial_scale, sampling_ratio):
+def check_roi_align(x, rois, spatial_scale, sampling_ratio, reduce):
     """ValueError unless RoI Align can read these."""
+    check_rois(x, rois, spatial_scale)
+    check.require(sampling_ratio == int(sampling_ratio), f"sampling_ratio must be a whole number, <= 0 for adaptive, got {sampling_ratio}")
+    check.require(reduce in ("avg", "max"), f'reduce must be "avg" or "max", got {reduce!r}')
+
+
+def check_rois(x, rois, spatial_scale):
+    """ValueError unless x is a batch of maps with cells, rois are boxes on its images, and spatial_scale is positive."""
     check.array("x", x, 4, "(N, C, H, W)")
     check.array("rois", rois, 2, "(R, 5) = (batch_index, x1, y1, x2, y2)")
     check.require(rois.shape[1] == 5, f"rois must be (R, 5) = (batch_index, x1, y1, x2, y2), got {tuple(rois.shape)}; "
@@ -146,7 +195,6 @@ def check_roi_align(x, rois, spatial_scale, sampling_ratio):
     check.same_dtype({"x": x, "rois": rois})
     check.require(min(x.shape[2:]) > 0, f"x must have at least one cell to sample, got (N, C, H, W) = {tuple(x.shape)}")
     check.require(spatial_scale > 0, f"spatial_scale must be positive, 1 / stride of the feature map, got {spatial_scale}")
-    check.require(sampling_ratio == int(sampling_ratio), f"sampling_ratio must be a whole number, <= 0 for adaptive, got {sampling_ratio}")
     xp, n = get_array_module(rois), rois[:, 0]
     check.require(bool(xp.isfinite(rois).all()), "rois contain NaN or infinity; the usual cause is a network that has diverged")
     check.require(bool(((n >= 0) & (n < len(x)) & (n == xp.floor(n))).all()),
