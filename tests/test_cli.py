@@ -96,6 +96,13 @@ def test_mistakes_are_one_line_and_code_2(arguments, text, capsys, tmp_path):
     assert list(tmp_path.rglob("*")) in ([], [tmp_path / "runs"])                        # no folder of a run that never was
 
 
+def test_a_long_message_is_one_line_too(capsys, monkeypatch):
+    def fail(name):
+        raise ValueError("first\n   second")
+    monkeypatch.setattr(runs, "check_name", fail)
+    assert cli.run(["train", "classifier"]) == 2 and capsys.readouterr().err == "numpyvision: first second\n"
+
+
 def test_traceback_on_demand(capsys, monkeypatch):
     monkeypatch.setenv("NUMPYVISION_DEBUG", "1")
     assert cli.run(["eval", "nowhere"]) == 2
@@ -114,6 +121,18 @@ def test_a_run_has_its_files(workplace):
     config = json.loads((workplace / "done/config.json").read_text())
     assert config["name"] == "classifier" and config["data"] == f"voc:{workplace}/nuts" and config["recipe"]["steps"] == 3
     assert len(loop.read_log(workplace / "done/log.jsonl")) == 3
+
+
+def test_options_reach_the_loop(monkeypatch):
+    reached = {}
+    monkeypatch.setattr(loop, "train", lambda model, stream, **settings: reached.update(settings, stream=stream))
+    dataset = runs.open_data("scenes:4")
+    config = runs.make_config("classifier", "scenes:4", dataset, seed=5, steps=100, batch_size=3, lr=0.25)
+    runs.train(config, "out", dataset, resume=True)
+    assert (reached["seed"], reached["steps"], reached["out"], reached["resume"], reached["checkpoint_every"]) == (5, 100, "out", True, 5)
+    assert (reached["stream"].seed, reached["stream"].batch_size) == (5, 3)
+    assert max(map(reached["schedule"], range(100))) == pytest.approx(0.25) and reached["schedule"](0) < 0.001 > reached["schedule"](99)
+    assert len(list(reached["batches"](7, 9))) == 2 and reached["config"] is config
 
 
 def test_default_folders_are_numbered_and_scenes_are_the_default(monkeypatch, capsys, tmp_path):
