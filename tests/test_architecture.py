@@ -14,8 +14,8 @@ FLOORS = {
     "kernels": 1, "check": 1,
     "ops": 2, "boxes": 2,
     "losses": 3, "layers": 3, "proposals": 3, "metrics": 3, "data": 3, "training": 3, "plot": 3,
-    "models": 4,
-    "exercises": 5, "contract": 5,
+    "models": 4, "demos": 4,
+    "exercises": 5, "contract": 5, "figures": 5,
     "recipes": 6, "runs": 6, "cli": 6, "__main__": 6,
 }
 TOP_FILES = {"__init__", "backend", "tree", "cache", "recipes", "runs", "cli", "__main__"}     # files, not folders: may read their equals
