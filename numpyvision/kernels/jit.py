@@ -7,8 +7,8 @@ Division is NumPy's (x / 0 is inf or nan): Python's would test every divisor for
 """
 import os
 
-# A thread that waits for its next loop spins for a few microseconds and then sleeps. Spinning for long (OpenMP's default) keeps other programs
-# off the processor, and if one of them has taken the processor of the thread that is waited for, a step takes thirty times as long;
+# A thread that waits for its next loop spins for a few microseconds, then sleeps. Spinning for long (OpenMP's default) keeps other programs
+# off the processor, and if one of them holds the processor of the thread that is waited for, a step takes thirty times as long;
 # sleeping at once ("passive") costs a fifth of a step in wake-ups. OpenMP reads this when its threads start, which is after this line.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
