@@ -14,13 +14,17 @@ def require(condition, message):
 
 
 def array(name, x, ndim, shape_text):
-    """x must be a floating array (NumPy, CuPy, ...) of ndim axes: `array("x", x, 4, "(N, C, H, W)")`."""
+    """x must be a floating array (NumPy, CuPy, ...) of ndim axes: `array("x", x, 4, "(N, C, H, W)")`.
+
+    Arrays of objects pass too: a kernel never gets one (`backend.compiled`), and the readable bodies compute with anything that can be
+    added and multiplied, such as the letters of `ops/symbolic.py`.
+    """
     if not (hasattr(x, "ndim") and hasattr(x, "shape") and hasattr(x, "dtype")):
         raise ValueError(f"{name} must be an array of shape {shape_text}, got a {type(x).__name__}; wrap it in np.asarray(...)")
     if x.ndim != ndim:
         hint = f"; a single image needs {name}[None]" if ndim == 4 and x.ndim == 3 else ""
         raise ValueError(f"{name} must be {shape_text}, got {tuple(x.shape)}{hint}")
-    if np.dtype(x.dtype).kind != "f":
+    if np.dtype(x.dtype).kind not in "fO":
         raise ValueError(f"{name} must be float32 or float64, got {x.dtype}; convert it with {name}.astype(np.float32)")
 
 

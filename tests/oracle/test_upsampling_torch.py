@@ -1,10 +1,12 @@
 """Upsampling, unpooling and transposed convolution against torch in float64: the value and all gradients, on both paths."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 import numpyvision
-from numpyvision.ops import pool, resize
+from numpyvision.ops import conv1d, conv_transpose, pool, resize
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.oracle
@@ -83,3 +85,31 @@ def test_max_unpool_of_shared_places():
     dx = pool.max_unpool2d_backward(dout, cache)
     assert np.array_equal(out, expected.detach().numpy())
     assert np.array_equal(dx[dx != 0], gradient.numpy()[dx != 0]) and (gradient.numpy()[dx == 0] != 0).any()
+
+
+@pytest.mark.parametrize("kernel", [(1, 1), (2, 2), (3, 3), (4, 4), (2, 5)])
+def test_conv_transpose2d(kernel):
+    rng, compared = np.random.default_rng(sum(kernel)), 0
+    for size, stride, padding, dilation, groups in itertools.product([(1, 1), (4, 3), (9, 8)], (1, 2, 3), (0, 1, 2), (1, 2), (1, 2)):
+        for output_padding in range(max(stride, dilation)):
+            settings = dict(stride=stride, padding=padding, output_padding=output_padding, dilation=dilation, groups=groups)
+            x, w, b = rng.standard_normal((2, 4, *size)), rng.standard_normal((4, 6 // groups, *kernel)), rng.standard_normal(6)
+            if min(conv_transpose.out_size(x.shape, w.shape, **conv_transpose.geometry(**settings))) < 1:
+                continue                                                                      # trimmed away: torch refuses too
+            compare(conv_transpose.conv_transpose2d_forward, conv_transpose.conv_transpose2d_backward,
+                    lambda x, w, b, s=settings: F.conv_transpose2d(x, w, b, **s), [x, w, b], rng, **settings)
+            compared += 1
+    assert compared > 100
+
+
+@pytest.mark.parametrize("length,k,stride,padding,dilation,groups", [
+    (1, 1, 1, 0, 1, 1), (1, 3, 2, 1, 1, 2), (7, 3, 1, 1, 1, 1), (8, 4, 2, 1, 1, 2), (9, 3, 3, 2, 2, 1), (30, 5, 1, 0, 3, 2)])
+def test_conv1d_and_its_transpose(length, k, stride, padding, dilation, groups):
+    rng = np.random.default_rng(4)
+    settings = dict(stride=stride, padding=padding, dilation=dilation, groups=groups)
+    x, b = rng.standard_normal((2, 4, length)), rng.standard_normal(6)
+    compare(conv1d.conv1d_forward, conv1d.conv1d_backward, lambda x, w, b: F.conv1d(x, w, b, **settings),
+            [x, rng.standard_normal((6, 4 // groups, k)), b], rng, **settings)
+    settings["output_padding"] = stride - 1
+    compare(conv1d.conv_transpose1d_forward, conv1d.conv_transpose1d_backward, lambda x, w, b: F.conv_transpose1d(x, w, b, **settings),
+            [x, rng.standard_normal((4, 6 // groups, k)), b], rng, **settings)
