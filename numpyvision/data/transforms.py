@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-# nose, then eyes, ears, shoulders, elbows, wrists, hips, knees, ankles, each left before right: a mirror swaps each pair (L16-K01)
-KEYPOINT_FLIP = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
+from numpyvision.boxes import keypoints as joints
+
 LUMA = np.array([0.299, 0.587, 0.114])   # how bright red, green and blue look (ITU-R BT.601)
 
 
@@ -135,10 +135,7 @@ def mirror(sample):
     width = sample.image.shape[2]
     boxes = sample.boxes.copy()
     boxes[:, [0, 2]] = width - sample.boxes[:, [2, 0]]                           # the right edge becomes the left one
-    keypoints = sample.keypoints
-    if keypoints is not None:
-        keypoints = keypoints[:, KEYPOINT_FLIP].copy()                           # (G, J, 3)
-        keypoints[..., 0] = np.where(keypoints[..., 2] > 0, width - keypoints[..., 0], keypoints[..., 0])
+    keypoints = None if sample.keypoints is None else joints.flip_keypoints(sample.keypoints, width)     # left and right change places
     maps = {name: None if (a := getattr(sample, name)) is None else np.ascontiguousarray(a[..., ::-1])
             for name in ("image", "masks", "semantic", "panoptic")}
     return replace(sample, boxes=boxes, keypoints=keypoints, **maps)
