@@ -197,3 +197,34 @@ def test_refusals_say_what_was_got_and_the_usual_cause():
     with pytest.raises(ValueError, match='"all", 11'):
         evaluator.voc(points=10)
     evaluator.add(9, [], [], [], [], [])                                   # a refused image left no trace
+
+
+# ------------------------------------------------------------------------------------------------ masks and poses
+def bar(width):
+    mask = np.zeros((10, 20), bool)
+    mask[:, :width] = True
+    return mask[None]
+
+
+def test_masks_are_compared_pixel_by_pixel_whatever_their_boxes_say():
+    evaluator = detection.mask_evaluator(CLASSES)
+    evaluator.add(0, [UNIT], [1], [[50, 50, 60, 60]], [1], [1.], gt_masks=bar(10), masks=bar(8))       # IoU 0.8: seven thresholds of ten
+    assert evaluator.coco()["AP"] == pytest.approx(0.7) and evaluator.coco()["AP75"] == pytest.approx(1)
+    rles = detection.mask_evaluator(CLASSES)
+    rles.add(0, [UNIT], [1], [UNIT], [1], [1.], gt_masks=[{"size": [10, 20], "counts": [0, 100, 100]}],
+             masks=[{"size": [10, 20], "counts": [0, 80, 120]}])
+    assert rles.coco() == pytest.approx(evaluator.coco(), nan_ok=True)
+    with pytest.raises(ValueError, match="scores masks, and got no masks"):
+        evaluator.add(1, [], [], [], [], [], gt_masks=[])
+
+
+def test_poses_have_ten_numbers_and_forgive_who_has_no_labelled_joint():
+    person = np.concatenate([np.random.default_rng(0).uniform(0, 100, (1, 17, 2)), np.full((1, 17, 1), 2)], axis=2)
+    evaluator = detection.keypoint_evaluator(("background", "person"))
+    evaluator.add(0, [[0, 0, 100, 100]] * 2, [1, 1], [UNIT] * 2, [1, 1], [0.9, 0.8], gt_keypoints=np.concatenate([person, 0 * person]),
+                  keypoints=np.concatenate([person, person]))
+    assert tuple(evaluator.coco()) == detection.KEYPOINT_NAMES and evaluator.coco()["AP"] == evaluator.coco()["AR"] == pytest.approx(1)
+    for name in detection.KEYPOINT_NAMES:
+        assert name in evaluator.table()
+    with pytest.raises(ValueError, match=r"\(·, 17, 3\) = \(x, y, v\), got \(1, 5, 3\)"):
+        evaluator.add(1, [], [], [UNIT], [1], [1.], gt_keypoints=[], keypoints=np.zeros((1, 5, 3)))

@@ -1,8 +1,11 @@
-"""Average precision of boxes, by the two rules in use: Pascal VOC's and COCO's. One evaluator, one table of records, two ways to match.
+"""Average precision by the two rules in use, Pascal VOC's and COCO's; of boxes, of masks (IoU of pixels) and of poses (OKS).
 
     evaluator = DetectionEvaluator(classes)                      # classes[0] is the background
     evaluator.add(image_id, gt_boxes, gt_labels, boxes, labels, scores)      # once an image
     evaluator.coco()["AP"], evaluator.voc(points=11)["mAP"]
+
+    mask_evaluator(classes)      ... .add(..., gt_masks=, masks=)            # one evaluator, one table of records: only the similarity
+    keypoint_evaluator(classes)  ... .add(..., gt_keypoints=, keypoints=)    # of a detection with a truth is another
 
 | | VOC | COCO |
 |---|---|---|
@@ -23,12 +26,15 @@ import numpy as np
 
 from numpyvision import backend, kernels
 from numpyvision.boxes import convert, iou
+from numpyvision.boxes import keypoints as joints
+from numpyvision.boxes import masks as rle
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0, 1, 101)             # not arange(101) / 100: the last bits decide when a recall is exactly, say, 0.55
 AREAS = {"all": (0, 1e10), "s": (0, 32 ** 2), "m": (32 ** 2, 96 ** 2), "l": (96 ** 2, 1e10)}      # both ends belong to a range
 LIMITS = (1, 10, 100)
 COCO_NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+KEYPOINT_NAMES = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")        # at 20 detections an image
 
 
 def box_similarity(dt, gt):
@@ -41,6 +47,29 @@ def box_similarity(dt, gt):
     if gt["iscrowd"].any():
         overlap[:, gt["iscrowd"]] = iou.box_ioa(dt["boxes"], gt["boxes"][gt["iscrowd"]])
     return overlap
+
+
+def mask_similarity(dt, gt):
+    """IoU of masks in pixels, (D, G), from the column `masks` of RLEs; for a crowd region, the part of the detection inside it."""
+    return rle.rle_iou(dt["masks"], gt["masks"], gt["iscrowd"])
+
+
+def keypoint_similarity(dt, gt):
+    """OKS of poses, (D, G), from the column `keypoints` (·, J, 3). A person's size is the square root of `areas`."""
+    return joints.oks(dt["keypoints"], gt["keypoints"], gt["areas"], gt["boxes"])
+
+
+def mask_evaluator(classes):
+    """Scores masks: `add` wants gt_masks and masks, (G, H, W) bool or a list of G RLEs. The area of a detection is its mask's."""
+    return DetectionEvaluator(classes, mask_similarity, reads="masks")
+
+
+def keypoint_evaluator(classes):
+    """Scores poses: `add` wants gt_keypoints (G, J, 3) and keypoints (D, J, 3). A person without a labelled joint is ignored truth.
+
+    COCO's rules for poses: 20 detections an image, ten numbers (none for small persons); the area of a detection is its joints' extent.
+    """
+    return DetectionEvaluator(classes, keypoint_similarity, reads="keypoints", limits=(20,), names=KEYPOINT_NAMES)
 
 
 # ------------------------------------------------------------------------------------------------ matching, one image, one class
@@ -115,18 +144,22 @@ def mean_or_nan(values):
 class DetectionEvaluator:
     """Collects truth and detections image by image, then scores them by VOC's or COCO's rule (the table on top of this file).
 
-    classes: names, index 0 the background, as a data set's `classes`. similarity(dt, gt) -> (D, G) may replace the IoU of boxes.
+    classes: names, index 0 the background, as a data set's `classes`. similarity(dt, gt) -> (D, G) may replace the IoU of boxes; `reads`
+    is the further column that it needs, "masks" or "keypoints". limits: detections an image and class that count; names: what `coco` tells.
     """
 
-    def __init__(self, classes, similarity=box_similarity):
-        self.classes, self.similarity = tuple(map(str, classes)), similarity
+    def __init__(self, classes, similarity=box_similarity, reads=None, limits=LIMITS, names=COCO_NAMES):
+        self.classes, self.similarity, self.reads = tuple(map(str, classes)), similarity, reads
+        self.limits, self.names = limits, names
         self.image_ids = set()
         self.records = {k: [] for k in range(1, len(self.classes))}        # class -> [(dt, gt)] of the images that have either
 
-    def add(self, image_id, gt_boxes, gt_labels, boxes, labels, scores, iscrowd=None, areas=None, difficult=None):
+    def add(self, image_id, gt_boxes, gt_labels, boxes, labels, scores, iscrowd=None, areas=None, difficult=None, *, gt_masks=None,
+            masks=None, gt_keypoints=None, keypoints=None):
         """One image: gt_boxes (G, 4) xyxy, gt_labels (G,) 1..K; boxes (D, 4), labels (D,), scores (D,) in any order.
 
         iscrowd, difficult (G,) bool: none by default. areas (G,): COCO's `area` (of the mask), the box's area by default.
+        gt_masks and masks, gt_keypoints and keypoints: for an evaluator that reads them (mask_evaluator, keypoint_evaluator).
         """
         if image_id in self.image_ids:
             raise ValueError(f"image_id must be new, got {image_id!r} a second time; usually an evaluator used for a second pass")
@@ -135,6 +168,13 @@ class DetectionEvaluator:
         gt = {"boxes": gt_boxes, "labels": gt_labels, "areas": convert.box_area(gt_boxes) if areas is None else areas,
               "iscrowd": none if iscrowd is None else iscrowd, "difficult": none if difficult is None else difficult}
         dt = {"boxes": boxes, "labels": labels, "scores": scores, "areas": convert.box_area(boxes)}
+        if self.reads == "masks":
+            gt["masks"], dt["masks"] = (as_rles(m, name) for m, name in ((gt_masks, "gt_masks"), (masks, "masks")))
+            dt["areas"] = [rle.rle_area(m) for m in dt["masks"]]
+        if self.reads == "keypoints":
+            gt["keypoints"], dt["keypoints"] = (as_poses(k, name) for k, name in ((gt_keypoints, "gt_keypoints"), (keypoints, "keypoints")))
+            dt["areas"] = np.prod(np.ptp(dt["keypoints"][..., :2], axis=1), axis=1)                      # of the joints' box
+            gt["difficult"] = np.asarray(gt["difficult"], bool) | (gt["keypoints"][..., 2] <= 0).all(axis=1)
         gt, dt = self._columns("ground truth", gt, image_id), self._columns("detections", dt, image_id)
         if np.isnan(dt["scores"]).any():
             raise ValueError(f"scores must be numbers, got nan in image {image_id!r}; usually training has diverged")
@@ -145,7 +185,8 @@ class DetectionEvaluator:
 
     def _columns(self, what, side, image_id):
         """The columns as arrays, checked to be of one length, with labels in 1..K."""
-        types = {"labels": np.int64, "iscrowd": bool, "difficult": bool, "areas": np.float64, "scores": np.float64, "boxes": np.float64}
+        types = {"labels": np.int64, "iscrowd": bool, "difficult": bool, "areas": np.float64, "scores": np.float64, "boxes": np.float64,
+                 "masks": object, "keypoints": np.float64}
         side = {name: np.asarray(column, types[name]) for name, column in side.items()}
         lengths = {name: len(column) if column.ndim else "a scalar" for name, column in side.items()}
         if len(set(lengths.values())) > 1:
@@ -177,9 +218,9 @@ class DetectionEvaluator:
 
     # -------------------------------------------------------------------------------------------- COCO
     def coco_arrays(self):
-        """precision (K, A, T, R) at 100 detections, and recall (K, A, T, M); nan for a class and area range without counted objects."""
+        """precision (K, A, T, R) at the largest limit, and recall (K, A, T, M); nan for a class and area range without counted objects."""
         K, A, T = len(self.classes) - 1, len(AREAS), len(THRESHOLDS)
-        precision, recall = np.full((K, A, T, len(RECALLS)), np.nan), np.full((K, A, T, len(LIMITS)), np.nan)
+        precision, recall = np.full((K, A, T, len(RECALLS)), np.nan), np.full((K, A, T, len(self.limits)), np.nan)
         for k, records in self.records.items():
             if records:
                 self._coco_class(records, precision[k - 1], recall[k - 1])
@@ -190,9 +231,9 @@ class DetectionEvaluator:
         matches = [self._coco_record(dt, gt) for dt, gt in records]
         tp, fp = (np.concatenate([m[i] for m in matches], -1) for i in (0, 1))                           # (A, T, D)
         positives = sum(m[2] for m in matches)                                                           # (A,)
-        scores = np.concatenate([dt["scores"][:LIMITS[-1]] for dt, _ in records])                        # (D,)
+        scores = np.concatenate([dt["scores"][:self.limits[-1]] for dt, _ in records])                        # (D,)
         rank = np.concatenate([np.arange(m[0].shape[-1]) for m in matches])                              # (D,) place within its image
-        for m, limit in enumerate(LIMITS):
+        for m, limit in enumerate(self.limits):
             kept = np.flatnonzero(rank < limit)
             recall[..., m] = tp[..., kept].sum(-1) / np.where(positives > 0, positives, np.nan)[:, None]
         order = np.argsort(-scores, kind="stable")
@@ -204,7 +245,7 @@ class DetectionEvaluator:
 
     def _coco_record(self, dt, gt):
         """One image, one class: tp, fp (A, T, D) bool for its best 100 detections, and how many truths count by area range, (A,)."""
-        dt = {name: column[:LIMITS[-1]] for name, column in dt.items()}
+        dt = {name: column[:self.limits[-1]] for name, column in dt.items()}
         low, high = np.array(list(AREAS.values())).T[..., None]                                          # (A, 1) each
         ignore = gt["iscrowd"] | gt["difficult"] | (gt["areas"] < low) | (gt["areas"] > high)            # (A, G)
         matched = match_coco(self.similarity(dt, gt), ignore, gt["iscrowd"], THRESHOLDS)                 # (A, T, D)
@@ -216,7 +257,9 @@ class DetectionEvaluator:
         return hit & ~on_ignored, ~hit & ~outside, (~ignore).sum(1)       # a miss outside the range is no fault within it
 
     def coco(self):
-        """COCO's twelve numbers by name: AP (mean over IoU .5:.95), AP50, AP75, APs/m/l, AR1/10/100, ARs/m/l. nan: nothing to find."""
+        """COCO's twelve numbers by name: AP (mean over IoU .5:.95), AP50, AP75, APs/m/l, AR1/10/100, ARs/m/l. nan: nothing to find.
+
+        Poses have ten, KEYPOINT_NAMES."""
         return self._summary(*self.coco_arrays())
 
     def coco_per_class(self):
@@ -224,17 +267,19 @@ class DetectionEvaluator:
         precision, recall = self.coco_arrays()
         return {name: self._summary(precision[k:k + 1], recall[k:k + 1]) for k, name in enumerate(self.classes[1:])}
 
-    @staticmethod
-    def _summary(precision, recall):
-        aps = [precision[:, 0], precision[:, 0, 0], precision[:, 0, 5], *(precision[:, a] for a in (1, 2, 3))]
-        ars = [*(recall[:, 0, :, m] for m in range(3)), *(recall[:, a, :, -1] for a in (1, 2, 3))]
-        return dict(zip(COCO_NAMES, map(mean_or_nan, aps + ars), strict=True))
+    def _summary(self, precision, recall):
+        """precision (K, A, T, R), recall (K, A, T, M) -> {name: number}, in the order of self.names."""
+        ways = {"": (0, slice(None)), "50": (0, 0), "75": (0, 5), **{area: (a, slice(None)) for a, area in enumerate(AREAS) if a}}
+        values = {f"AP{way}": precision[:, a, t] for way, (a, t) in ways.items()}
+        values |= {f"AR{way}": recall[:, a, t, -1] for way, (a, t) in ways.items()}
+        values |= {f"AR{limit}": recall[:, 0, :, m] for m, limit in enumerate(self.limits)}
+        return {name: mean_or_nan(values[name]) for name in self.names}
 
     def table(self):
-        """The numbers as text: COCO's twelve, then by class its objects, AP, AP50 and VOC's AP at 0.5."""
+        """The numbers as text: COCO's, then by class its objects, AP, AP50 and VOC's AP at 0.5."""
         precision, recall = self.coco_arrays()
         total, voc = self._summary(precision, recall), self.voc()
-        lines = ["  ".join(f"{name} {total[name]:.3f}" for name in COCO_NAMES[i:i + 3]) for i in (0, 3, 6, 9)]
+        lines = ["  ".join(f"{name} {total[name]:.3f}" for name in self.names[i:i + 3]) for i in range(0, len(self.names), 3)]
         width = max(map(len, (*self.classes[1:], "class")))
         lines += ["", f"{'class':<{width}}  objects     AP   AP50  VOC AP"]
         for k, name in enumerate(self.classes[1:]):
@@ -242,3 +287,25 @@ class DetectionEvaluator:
             count = sum(int((~(gt["iscrowd"] | gt["difficult"])).sum()) for _, gt in self.records[k + 1])
             lines.append(f"{name:<{width}}  {count:7d}  {row['AP']:5.3f}  {row['AP50']:5.3f}   {voc['per_class'][name]:5.3f}")
         return "\n".join(lines + [f"{'mean':<{width}}  {'':7}  {total['AP']:5.3f}  {total['AP50']:5.3f}   {voc['mAP']:5.3f}"])
+
+
+def as_rles(masks, name):
+    """(G, H, W) bool or a list of RLEs -> (G,) object array of RLEs with counted runs."""
+    if masks is None:
+        raise ValueError(f"this evaluator scores masks, and got no {name}")
+    out = np.empty(len(masks), object)
+    for i, mask in enumerate(masks):
+        size, runs = (mask["size"], rle.rle_counts(mask)) if isinstance(mask, dict) else (mask.shape, rle.mask_to_counts(mask))
+        out[i] = {"size": list(size), "counts": runs}
+    return out
+
+
+def as_poses(keypoints, name):
+    """(G, J, 3) float64; J = 17 joints where there is no person."""
+    if keypoints is None:
+        raise ValueError(f"this evaluator scores keypoints, and got no {name}")
+    poses = np.asarray(keypoints, np.float64)
+    poses = poses.reshape(0, len(joints.SIGMAS), 3) if poses.size == 0 else poses
+    if poses.shape[1:] != (len(joints.SIGMAS), 3):
+        raise ValueError(f"{name} must be (·, {len(joints.SIGMAS)}, 3) = (x, y, v), got {poses.shape}")
+    return poses
