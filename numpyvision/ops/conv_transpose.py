@@ -42,16 +42,15 @@ def conv_transpose2d_forward(x, w, b=None, stride=1, padding=0, output_padding=0
     (N, C, H, W), F = x.shape, w.shape[1] * groups
     stride, padding, dilation = settings["stride"], settings["padding"], settings["dilation"]
     Ho, Wo = out_size(x.shape, w.shape, **settings)
-    if backend.compiled(x, w, b):
+    if backend.compiled(x, w, b) and overlap(w.shape, stride, dilation):
         x, w = np.ascontiguousarray(x), np.ascontiguousarray(w)
         out = kernels.conv.conv2d_dx(x, w, (N, F, Ho, Wo), stride, padding, dilation, groups)
-        if b is not None:
-            out += b[:, None, None]
     else:
         copies = conv.filter_rows(w, groups).swapaxes(1, 2) @ x.reshape(N, groups, C // groups, H * W)      # (N, G, F/G*kh*kw, H*W)
         full = add_copies(copies.reshape(N, F, *w.shape[2:], H, W), stride, dilation, settings["output_padding"])
-        (py, px) = padding
-        out = full[:, :, py:py + Ho, px:px + Wo].copy() if b is None else full[:, :, py:py + Ho, px:px + Wo] + b[:, None, None]
+        out = get_array_module(full).ascontiguousarray(full[:, :, padding[0]:padding[0] + Ho, padding[1]:padding[1] + Wo])
+    if b is not None:
+        out += b[:, None, None]
     return out, Cache(x=x, w=w, has_b=b is not None, **settings)
 
 
@@ -64,7 +63,7 @@ def conv_transpose2d_backward(dout, cache):
     (N, C, H, W), (Ho, Wo) = x.shape, dout.shape[2:]
     check.require(dout.shape == (N, w.shape[1] * groups, *out_size(x.shape, w.shape, *(cache[k] for k in SETTINGS))),
                   f"dout must have out's shape, got {dout.shape}")
-    if backend.compiled(dout, x, w):
+    if backend.compiled(dout, x, w) and overlap(w.shape, cache.stride, cache.dilation):
         dout, settings = np.ascontiguousarray(dout), (cache.stride, cache.padding, cache.dilation, groups)
         dx = kernels.conv.conv2d(dout, w, None, *settings)
         if dx.shape != x.shape:                                                        # output_padding >= stride (dilation is larger):
@@ -73,7 +72,8 @@ def conv_transpose2d_backward(dout, cache):
         db = kernels.conv.conv2d_db(dout.reshape(*dout.shape[:2], Ho * Wo)) if cache.has_b else None
         return dx, dw, db
     db = dout.sum(axis=(0, 2, 3)) if cache.has_b else None                             # b was copied to every image and pixel
-    copies = take_copies(conv.zero_pad(dout, cache.padding), w.shape[2:], (H, W), cache.stride, cache.dilation)
+    full = conv.zero_pad(dout, cache.padding) if any(cache.padding) else dout
+    copies = take_copies(full, w.shape[2:], (H, W), cache.stride, cache.dilation)      # (N, F, kh, kw, H, W)
     copies = copies.reshape(N, groups, w[0].size, H * W)                               # (N, G, F/G*kh*kw, H*W)
     dx = (conv.filter_rows(w, groups) @ copies).reshape(x.shape)
     dw = (x.reshape(N, groups, C // groups, H * W) @ copies.swapaxes(2, 3)).sum(axis=0)       # w stamped in every image: gradients add
@@ -85,6 +85,12 @@ def deconv(*args, **kwargs):
     warnings.warn("deconv: this is conv_transpose2d. A deconvolution would undo a convolution; this multiplies by the transposed matrix "
                   "of one, which is not its inverse", DeprecationWarning, stacklevel=2)
     return conv_transpose2d_forward(*args, **kwargs)
+
+
+def overlap(w_shape, stride, dilation):
+    """Whether neighbouring copies share pixels. Where they don't (the 2x2 filter at stride 2 of a mask head) there is nothing to add up:
+    all is one matrix product, done by BLAS, and the compiled loops have nothing to offer."""
+    return any(d * (k - 1) >= s for k, s, d in zip(w_shape[2:], stride, dilation, strict=True))
 
 
 def add_copies(copies, stride, dilation, output_padding=(0, 0)):
