@@ -15,6 +15,16 @@ def printed(a):
 
 # ---- the slide
 
+@pytest.mark.parametrize("stride,out_size,shared", [(1, 4, 2), (2, 2, 1)])
+def test_lecture_windows_move_by_the_stride(stride, out_size, shared):
+    """L16-V01, V02: a 3x3 filter on 4x4, padding 1 (here: on its 6x6) gives 4x4 or 2x2; neighbouring windows share 2 columns, or 1."""
+    X = conv_matrix.conv_matrix(np.ones((3, 3)), (6, 6), stride).toarray().reshape(out_size, out_size, 6, 6)
+    columns = [set(np.flatnonzero(X[0, q].any(axis=0)).tolist()) for q in range(out_size)]
+    assert columns[0] == {0, 1, 2} and columns[1] == {stride, stride + 1, stride + 2}
+    assert len(columns[0] & columns[1]) == shared
+    assert conv_matrix.conv_matrix(np.ones((3, 3)), (4, 4), stride, 1).shape == (out_size**2, 16)
+
+
 def test_lecture_stride_one():
     """L16-V07, and erratum E01: every row reads x y z, where the slide prints x y x; with that, its own products would not follow."""
     X = conv_matrix.conv_matrix(XYZ, 6)
