@@ -166,6 +166,30 @@ def gradcheck(
         raise typer.Exit(1)
 
 
+@app.command()
+def figure(
+    name: Annotated[str | None, typer.Argument(metavar="[ID]", help="A lecture row (L16-U03) or a name; without one, a list.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The picture's file, .png, .pdf or .svg. Default: ID.png, ID-2.png, ...")] = None,
+):
+    """Redraw a figure of the lecture, computed anew.
+
+    \b
+    Examples:
+      numpyvision figure
+      numpyvision figure L16-U03
+      numpyvision figure max_unpooling --out slide.pdf
+    """
+    from numpyvision import figures, runs
+    from numpyvision.plot import style
+    if name is None or name == "list":
+        print(figures.listing())
+        return
+    row = figures.find(name)
+    picture = runs.free_name(Path(f"{row}.png")) if out is None else out
+    style.save(figures.FIGURES[row].draw(), picture)
+    print(picture)
+
+
 @data_app.command()
 def check(
     spec: Annotated[str, typer.Argument(metavar="PATH", help=f"A folder, or {DATA_HELP}")],
