@@ -20,7 +20,8 @@ import numpy as np
 from numpyvision import check
 from numpyvision import losses as losses_folder
 from numpyvision import ops as ops_folder
-from numpyvision.layers import base, blocks, conv, fpn, linear, norm, resnet, roi
+from numpyvision.cache import new_cache
+from numpyvision.layers import base, blocks, conv, fpn, linear, norm, pooling, resnet, roi, upsample, vgg
 
 # ---- recipes for arrays
 
@@ -142,6 +143,21 @@ def sequential(rng):
     return base.Sequential(conv.Conv2d(3, 4, 3, 2, 1, rng=rng), blocks.BasicBlock(4, 8, norm="batch", rng=rng))
 
 
+class PoolUnpool(base.Layer):
+    """A pool and the unpool that it is paired with: the indices are constants, so only together do they map an array to an array."""
+
+    def __init__(self):
+        self.pool, self.unpool = pooling.MaxPool2d(2), pooling.MaxUnpool2d(2)
+
+    def forward(self, x, train=True):
+        h, indices, pooled = self.pool.forward_with_indices(x, train)
+        out, cache = self.unpool.forward(h, indices, x.shape[2:], train)
+        return out, new_cache(train, pooled=pooled, unpooled=cache)
+
+    def backward(self, dout, cache):
+        return self.pool.backward(self.unpool.backward(dout, cache.unpooled)[0], cache.pooled)
+
+
 def seeded(text, stream=0):
     """A generator that depends on this text alone."""
     return np.random.default_rng([zlib.crc32(text.encode()), stream])
@@ -204,6 +220,9 @@ CASES = [
     case("max_unpool2d", x=randn(1, 2, 2, 3), indices=fixed([[[[1, 2, 23], [13, 0, 9]], [[5, 5, 8], [20, 5, 8]]]], np.int64),
          empty=("x", "indices")),                                                       # the second plane: several values for one place
     case("max_unpool2d", x=randn(1, 1, 2, 2), indices=fixed([[[[6, 2], [10, 14]]]], np.int64), output_size=(5, 3), empty=("x", "indices")),
+    case("extract_patches", x=randn(2, 3, 5, 6), centres=fixed([[0, 0, 0], [1, 4, 5], [1, 2, 3], [1, 2, 3]], np.int64), size=3,
+         empty=("centres",)),
+    case("extract_patches", x=randn(1, 2, 4, 4), centres=fixed([[0, 1, 2]], np.int64), size=6, empty=("centres",)),
     case("avg_pool2d", x=randn(2, 3, 6, 6), kernel_size=2),
     case("avg_pool2d", x=randn(2, 3, 7, 6), kernel_size=3, stride=2, padding=1),
     case("global_avg_pool", x=randn(2, 3, 4, 5)),
@@ -258,5 +277,13 @@ LAYERS = [
     layer(sequential, name="Sequential", x=randn(2, 3, 8, 8)),
     layer(roi.RoIAlign, 2, .5, x=randn(2, 3, 8, 9), rois=fixed(ROIS), fixed={"rois": [0]}),
     layer(roi.PyramidRoIAlign, 2, (2, 4), 8, 2, P=(randn(2, 3, 8, 12), randn(2, 3, 4, 6)), rois=fixed(ROIS), fixed={"rois": [0]}),
+    layer(pooling.MaxPool2d, 2, x=distinct(2, 3, 6, 5)),
+    layer(PoolUnpool, name="MaxUnpool2d", x=distinct(2, 3, 5, 6)),
+    layer(upsample.ConvTranspose2d, 3, 4, 4, 2, 1, x=randn(2, 3, 3, 4)),
+    layer(upsample.ConvTranspose2d, 3, 3, 5, 3, 1, 1, x=randn(2, 3, 3, 2), bilinear=True, bias=False),
+    *(layer(upsample.Upsample, kind, 4, 3, x=randn(2, 3, 2, 3)) for kind in upsample.UPSAMPLERS if kind != "max_unpool"),
+    layer(vgg.ConvNormReLU, 3, 8, 3, x=randn(2, 3, 6, 6)),
+    layer(vgg.ConvNormReLU, 3, 8, 3, x=randn(2, 3, 6, 6), norm="group", transposed=True),
+    layer(vgg.VGG, (8, 8, 16), (1, 2, 1), x=randn(2, 3, 16, 16), norm="group"),
     layer(resnet.ResNet, (8, 8, 16), (1, 1, 1), (2, 3), x=randn(2, 3, 16, 16)),
 ]

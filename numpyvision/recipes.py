@@ -38,4 +38,29 @@ def classifier(classes, spec="scenes"):
     return Recipe(model=dict(classes=list(classes)), steps=800, batch_size=16, lr=0.05, clip=5.0)
 
 
-RECIPES = {"faster_rcnn": faster_rcnn, "classifier": classifier}
+def fcn(classes, spec="scenes"):
+    """FCN-8s. Real images are few and large: random windows of them, and other colours, make many."""
+    return Recipe(model=dict(classes=list(classes)), extra=label_maps(spec), **SEGMENTATION)
+
+
+def deconvnet(classes, spec="scenes"):
+    """DeconvNet with three pools."""
+    return Recipe(model=dict(classes=list(classes)), extra=label_maps(spec), **SEGMENTATION)
+
+
+def sliding_window(classes, spec="scenes"):
+    """A classifier of patches, 64 of each image."""
+    return Recipe(model=dict(classes=list(classes)), extra=label_maps(spec), **SEGMENTATION)
+
+
+SEGMENTATION = dict(steps=1500, batch_size=8, lr=0.005, optimizer="adamw", weight_decay=1e-3, clip=5.0)
+
+
+def label_maps(spec):
+    """What the models that label pixels read, and how images other than scenes are cut and coloured for training."""
+    crops = {} if spec.startswith("scenes") else dict(crop=[128, 128], crop_scale=[0.15, 0.5], jitter=0.3)
+    return {"truth": ["semantic"], **crops}
+
+
+RECIPES = {"faster_rcnn": faster_rcnn, "classifier": classifier, "fcn": fcn, "deconvnet": deconvnet,
+           "sliding_window": sliding_window}

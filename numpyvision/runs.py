@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from numpyvision import models, recipes
-from numpyvision.data import batches, transforms, voc
+from numpyvision.data import batches, semantic, transforms, voc
 from numpyvision.data.open import open_dataset, parse_spec
 from numpyvision.training import checkpoint, loop, optim, schedule
 
@@ -51,12 +51,19 @@ class First:
     def __init__(self, dataset, count):
         self.dataset, self.count = dataset, min(count, len(dataset))
         self.classes, self.name = dataset.classes, dataset.name
+        self.semantic_classes = semantic.semantic_classes(dataset)
 
     def __len__(self):
         return self.count
 
     def __getitem__(self, index):
         return self.dataset[range(self.count)[index]]
+
+
+def seen_by(model, dataset):
+    """The data set as a model (or its class) reads it: as label maps if it labels pixels, as it is for all others."""
+    labels_pixels = getattr(model, "task", None) == "semantic"
+    return semantic.SemanticMaps(dataset) if labels_pixels and not isinstance(dataset, semantic.SemanticMaps) else dataset
 
 
 class Prepare:
@@ -81,7 +88,7 @@ def check_name(name):
 def make_config(name, spec, dataset, *, seed=0, steps=None, batch_size=None, lr=None, short=False):
     """All settings of a run, as JSON holds them: the model's recipe for this data, with what the caller wants otherwise."""
     check_name(name)
-    recipe = vars(recipes.RECIPES[name](dataset.classes, spec))
+    recipe = vars(recipes.RECIPES[name](seen_by(models.model_class(name), dataset).classes, spec))
     recipe["steps"] = steps or (recipe["short_steps"] if short else recipe["steps"])
     recipe |= {key: value for key, value in (("batch_size", batch_size), ("lr", lr)) if value is not None}
     arguments = recipe.pop("model")
@@ -91,8 +98,8 @@ def make_config(name, spec, dataset, *, seed=0, steps=None, batch_size=None, lr=
 def describe(config, dataset):
     """One line about a run."""
     recipe = config["recipe"]
-    return (f"{config['name']} on {dataset.name} ({len(dataset)} images, {len(dataset.classes) - 1} classes): {recipe['steps']} steps of "
-            f"{recipe['batch_size']} images, seed {config['seed']}")
+    return (f"{config['name']} on {dataset.name} ({len(dataset)} images, {len(config['model']['classes']) - 1} classes): "
+            f"{recipe['steps']} steps of {recipe['batch_size']} images, seed {config['seed']}")
 
 
 def build(config):
@@ -109,14 +116,22 @@ def make_optimizer(model, recipe):
     return kinds[recipe["optimizer"]](model.named_params(), recipe["lr"], weight_decay=recipe["weight_decay"], **momentum)
 
 
+def augmentation(recipe):
+    """What happens to a sample each time that it is drawn: a crop and other colours if the recipe says so, then perhaps a mirror."""
+    extra, flip = recipe["extra"], transforms.HorizontalFlip(recipe["flip"])
+    crop = [transforms.RandomResizedCrop(tuple(extra["crop"]), tuple(extra["crop_scale"]))] if "crop" in extra else []
+    colours = [transforms.ColorJitter(*[extra["jitter"]] * 3)] if "jitter" in extra else []
+    return transforms.Compose([*crop, *colours, flip]) if crop or colours else flip
+
+
 def train(config, out, dataset, *, resume=False, progress=True):
     """Train the run that config describes on a data set, in the folder `out` -> the model."""
     from numpyvision.plot import curves
     recipe, seed = config["recipe"], config["seed"]
     prepare = Prepare(recipe["short_side"], recipe["extra"].get("truth", ()))
-    dataset = batches.cached(dataset, prepare, limit=CACHE_BYTES)
-    stream = batches.BatchStream(dataset, recipe["batch_size"], seed, transforms.HorizontalFlip(recipe["flip"]))
     model, steps = build(config), recipe["steps"]
+    dataset = batches.cached(seen_by(model, dataset), prepare, limit=CACHE_BYTES)
+    stream = batches.BatchStream(dataset, recipe["batch_size"], seed, augmentation(recipe))
     loop.train(model, stream, optimizer=make_optimizer(model, recipe), steps=steps, out=out, seed=seed, resume=resume, progress=progress,
                schedule=schedule.warmup_cosine(recipe["lr"], steps, min(recipe["warmup_steps"], steps // 4)), clip=recipe["clip"],
                loss_weights=recipe["extra"].get("loss_weights"), checkpoint_every=max(1, math.ceil(steps / CHECKPOINTS_A_RUN)),
@@ -195,13 +210,25 @@ def empty_folder(folder):
 
 # ---------------------------------------------------------------------------------------------------------------- using a model
 def predict(model, samples, short_side=None):
-    """What the model says about samples of any size: Detections in the coordinates of the samples' own images, or class probabilities."""
+    """What the model says about samples of any size, in the coordinates of the samples' own images.
+
+    A list: Detections, or class probabilities (K + 1,), or the class of every pixel (H, W) uint8.
+    """
     prepared = [Prepare(short_side)(sample) for sample in samples]
     batch = batches.collate(prepared)
     found = model.predict(batch.images, batch.sizes)
+    if isinstance(found, np.ndarray) and found.ndim == 3:               # (N, H, W): label maps of the padded batch
+        pairs = zip(found, samples, prepared, strict=True)
+        return [map_back(one[:p.size[0], :p.size[1]], p.scale / sample.scale, sample.size) for one, sample, p in pairs]
     if isinstance(found, np.ndarray):
         return list(found)                                              # (N, K + 1): a classifier
     return [one.scaled(sample.scale / p.scale) for one, sample, p in zip(found, samples, prepared, strict=True)]
+
+
+def map_back(label_map, scale, size):
+    """The label map of an image that was resized by `scale`, at the image's own size (H, W): a pixel gets the label it came to lie on."""
+    rows, columns = (np.clip(((np.arange(n) + 0.5) * scale).astype(np.int64), 0, m - 1) for n, m in zip(size, label_map.shape, strict=True))
+    return label_map[rows[:, None], columns]
 
 
 def predictions(model, dataset, short_side=None, batch_size=8, progress=True):
@@ -215,15 +242,19 @@ def predictions(model, dataset, short_side=None, batch_size=8, progress=True):
 
 
 def evaluate(model, dataset, short_side=None, progress=True):
-    """-> (numbers as JSON holds them, the same as a table in text): COCO's and VOC's average precision, or a classifier's accuracy."""
+    """-> (numbers as JSON holds them, the same as a table in text): average precision, accuracy, or IoU, as the model answers."""
+    dataset = seen_by(model, dataset)
     if tuple(dataset.classes) != tuple(model.classes):
         raise ValueError(f"the model knows the classes {', '.join(model.classes[1:])}; {dataset.name} has {', '.join(dataset.classes[1:])}")
     pairs = predictions(model, dataset, short_side, progress=progress)
     first = next(pairs, None)
     if first is None:
         raise ValueError(f"{dataset.name} has no images to score")
-    score = _score_labels if isinstance(first[1], np.ndarray) else _score_boxes
+    score = _score_boxes if not isinstance(first[1], np.ndarray) else _score_labels if first[1].ndim == 1 else _score_maps
     numbers, table = score(itertools.chain([first], pairs), model.classes)
+    if hasattr(model, "compare"):                                       # a sliding window: what one image costs, one way and the other
+        cost, text = _cost(model, first[0].image)
+        numbers, table = numbers | {"cost": cost}, f"{table}\n\n{text}"
     return {"data": dataset.name, "images": len(dataset), **_plain(numbers)}, table
 
 
@@ -252,18 +283,43 @@ def _score_labels(pairs, classes):
     return {"accuracy": total, "per_class": dict(zip(classes, accuracy, strict=True))}, table
 
 
+def _score_maps(pairs, classes):
+    from numpyvision.metrics import segmentation
+    whole, thin = (segmentation.ConfusionMatrix(len(classes)) for _ in range(2))
+    for sample, found in pairs:
+        whole.add(sample.semantic, found)
+        thin.add(segmentation.keep_only(sample.semantic, segmentation.thin_zone(sample.semantic)), found)
+    per_class = {name: {"IoU": iou, "accuracy": acc} for name, iou, acc in zip(classes, whole.iou, whole.accuracy, strict=True)}
+    table = f"{whole.table(classes)}\nmean IoU at and around parts thinner than 5 pixels: {thin.mean_iou:.3f}"
+    return {**whole.summary(), "thin_mean_iou": thin.mean_iou, "per_class": per_class}, table
+
+
+def _cost(model, image):
+    found = model.compare(image)
+    counts, seconds = found["multiply_adds"], found["seconds"]
+    table = "\n".join([f"one image of {image.shape[1]} x {image.shape[2]}     multiply-adds   seconds",
+                       *(f"{name:<24} {counts[name]:17,d} {seconds[name]:9.3f}" for name in ("naive", "dense")),
+                       f"{'naive / dense':<24} {found['multiply_adds_ratio']:17.1f} {found['seconds_ratio']:9.1f}",
+                       f"largest difference of a score: {found['largest_difference']:.1e}"])
+    return found, table
+
+
 def _plain(value):
     """JSON's types: NumPy numbers become Python's, nan becomes None."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, int):
+        return value                                                    # counts stay exact
     number = float(value)
     return None if math.isnan(number) else number
 
 
 def draw_predictions(model, dataset, path, short_side=None, count=8):
     """Truth beside prediction for the first images of a data set, as a picture."""
-    from numpyvision.plot import boxes
-    pairs = list(predictions(model, First(dataset, count), short_side, progress=False))
+    from numpyvision.plot import boxes, segmentation
+    pairs = list(predictions(model, seen_by(model, First(dataset, count)), short_side, progress=False))
+    if pairs and isinstance(pairs[0][1], np.ndarray) and pairs[0][1].ndim == 2:
+        segmentation.draw_page([sample for sample, _ in pairs], [found for _, found in pairs], model.classes, path)
     if pairs and not isinstance(pairs[0][1], np.ndarray):
         truth = [Prepare(None)(sample) for sample, _ in pairs]          # without the masks that this model was not asked for
         boxes.draw_truth_and_predictions(truth, [found for _, found in pairs], model.classes, path)

@@ -2,12 +2,20 @@
 import importlib
 
 MODELS = {"classifier": "numpyvision.models.classifier:Classifier",
-          "faster_rcnn": "numpyvision.models.faster_rcnn:FasterRCNN"}
+          "deconvnet": "numpyvision.models.deconvnet:DeconvNet",
+          "faster_rcnn": "numpyvision.models.faster_rcnn:FasterRCNN",
+          "fcn": "numpyvision.models.fcn:FCN",
+          "sliding_window": "numpyvision.models.sliding_window:SlidingWindow"}
+
+
+def model_class(name):
+    """The class of the model `name`."""
+    if name not in MODELS:
+        raise ValueError(f"no model is called {name!r}; there are {', '.join(MODELS)}")
+    module, _, class_name = MODELS[name].partition(":")
+    return getattr(importlib.import_module(module), class_name)
 
 
 def build(name, config, *, rng, dtype="float32"):
     """The model `name` with the arguments in config (as `model.config()` gave them) and fresh weights drawn from rng."""
-    if name not in MODELS:
-        raise ValueError(f"no model is called {name!r}; there are {', '.join(MODELS)}")
-    module, _, class_name = MODELS[name].partition(":")
-    return getattr(importlib.import_module(module), class_name)(**config, rng=rng, dtype=dtype)
+    return model_class(name)(**config, rng=rng, dtype=dtype)
