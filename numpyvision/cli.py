@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from numpyvision import recipes
+
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
                   context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at a data set before training on it.")
@@ -38,7 +40,7 @@ def _root(version: Annotated[bool, typer.Option("--version", callback=_version, 
 
 @app.command()
 def train(
-    model: Annotated[str, typer.Argument(help="faster_rcnn or classifier.")],
+    model: Annotated[str, typer.Argument(help="One of " + ", ".join(recipes.RECIPES) + ".")],
     data: Annotated[str | None, typer.Option(help=f"{DATA_HELP} Default: scenes.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run. Default: runs/MODEL, runs/MODEL-2, ...")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of training. Default: the model's recipe.")] = None,
@@ -56,6 +58,7 @@ def train(
       numpyvision train faster_rcnn --data voc:~/bccd --out runs/cells
       numpyvision train faster_rcnn --out runs/cells --resume
       numpyvision train classifier --steps 200 --seed 1
+      numpyvision train fcn --data coco:~/nuclei
     """
     from numpyvision import runs
     runs.check_name(model)
@@ -275,13 +278,19 @@ def _describe(found, classes, score):
     if hasattr(found, "boxes"):
         kept = [(classes[int(k)], s) for k, s in zip(found.labels, found.scores, strict=True) if s >= score]
         return ", ".join(f"{name} {s:.2f}" for name, s in kept) or "nothing found"
+    if found.ndim == 2:                                                 # a label map: how much of the picture each class has
+        import numpy as np
+        share = np.bincount(found.ravel(), minlength=len(classes)) / found.size
+        return ", ".join(f"{classes[k]} {100 * share[k]:.0f} %" for k in (-share).argsort(kind="stable") if share[k] >= 0.005)
     best = found.argsort()[::-1][:3]
     return ", ".join(f"{classes[k]} {found[k]:.2f}" for k in best)
 
 
 def _draw(image, found, classes, score, path):
-    from numpyvision.plot import boxes, style
-    if hasattr(found, "boxes"):
+    from numpyvision.plot import boxes, segmentation, style
+    if not hasattr(found, "boxes") and found.ndim == 2:
+        ax = segmentation.draw_overlay(image, found, classes)
+    elif hasattr(found, "boxes"):
         found = found[found.scores >= score]
         ax = boxes.draw_boxes(image, found.boxes, found.labels, found.scores, classes)
     else:

@@ -30,6 +30,15 @@ def draw_labels(labels, classes=None, ax=None):
     return ax
 
 
+def draw_overlay(image, labels, classes=None, ax=None, opacity=0.55):
+    """A label map over its image, with a legend if `classes` (names) are given."""
+    ax = style.image_axes(ax, np.shape(labels))
+    style.show_image((1 - opacity) * np.asarray(image) + opacity * paint(labels, classes), ax)
+    if classes is not None:
+        masks.legend(ax, [(classes[k], masks.semantic_color(k, classes)) for k in present(labels)])
+    return ax
+
+
 def draw_errors(truth, prediction, image=None, ax=None):
     """Wrong pixels in red over the paled image (or over white); right ones keep the grey of the image, ignored ones are white."""
     truth, prediction = np.asarray(truth), np.asarray(prediction)
