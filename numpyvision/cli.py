@@ -292,7 +292,7 @@ def _draw(image, found, classes, score, path):
         ax = segmentation.draw_overlay(image, found, classes)
     elif hasattr(found, "boxes"):
         found = found[found.scores >= score]
-        ax = boxes.draw_boxes(image, found.boxes, found.labels, found.scores, classes)
+        ax = boxes.draw_boxes(image, found.boxes, found.labels, found.scores, classes, found.masks, found.keypoints)
     else:
         ax = boxes.draw_boxes(image, [])
         ax.set_title(_describe(found, classes, score), fontsize=9)

@@ -2,7 +2,7 @@
 
 A recipe is a plain function of the data set: read it, copy it, change it. The command line overrides steps, batch size and learning rate.
 """
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass
@@ -25,12 +25,35 @@ class Recipe:
     extra: dict = field(default_factory=dict)
 
 
-def faster_rcnn(classes, spec="scenes"):
-    """Small Faster R-CNN. A photograph is brought to 240 pixels, more than a scene has, and so its anchors are larger and its objects more."""
+def faster_rcnn(classes, spec="scenes", **branches):
+    """Small Faster R-CNN. A photograph is brought to 240 pixels, more than a scene has: its anchors are larger and its objects more.
+
+    branches: which heads a Mask R-CNN has besides.
+    """
     if spec.startswith("scenes"):
-        return Recipe(model=dict(classes=list(classes)), steps=2000, batch_size=8, lr=0.03)
+        return Recipe(model=dict(classes=list(classes), **branches), steps=2000, batch_size=8, lr=0.03)
     photos = dict(anchor_sizes=[[16, 24], [36, 54], [80, 120]], rpn_samples=128, roi_samples=64, pre_nms=400, post_nms=100)
-    return Recipe(model=dict(classes=list(classes)) | photos, steps=1000, batch_size=4, lr=0.02, short_steps=20, short_side=240)
+    return Recipe(model=dict(classes=list(classes), **branches) | photos, steps=1000, batch_size=4, lr=0.02, short_steps=20, short_side=240)
+
+
+def mask_rcnn(classes, spec="scenes"):
+    """Faster R-CNN's recipe, a little longer, and masks."""
+    return with_heads(faster_rcnn(classes, spec, masks=True), ["masks"])
+
+
+def keypoint_rcnn(classes, spec="scenes"):
+    """The same with the joints of persons instead of masks."""
+    return with_heads(faster_rcnn(classes, spec, masks=False, keypoints=True), ["keypoints"])
+
+
+def joint_rcnn(classes, spec="scenes"):
+    """Both: instances and poses in one forward (L16-K03)."""
+    return with_heads(faster_rcnn(classes, spec, masks=True, keypoints=True), ["masks", "keypoints"])
+
+
+def with_heads(recipe, truth):
+    """The recipe with time for the heads to learn, which read this truth besides boxes and labels."""
+    return replace(recipe, steps=recipe.steps * 6 // 5, extra={"truth": truth})
 
 
 def classifier(classes, spec="scenes"):
@@ -62,5 +85,5 @@ def label_maps(spec):
     return {"truth": ["semantic"], **crops}
 
 
-RECIPES = {"faster_rcnn": faster_rcnn, "classifier": classifier, "fcn": fcn, "deconvnet": deconvnet,
-           "sliding_window": sliding_window}
+RECIPES = {"faster_rcnn": faster_rcnn, "mask_rcnn": mask_rcnn, "keypoint_rcnn": keypoint_rcnn, "joint_rcnn": joint_rcnn,
+           "classifier": classifier, "fcn": fcn, "deconvnet": deconvnet, "sliding_window": sliding_window}

@@ -222,7 +222,7 @@ def predict(model, samples, short_side=None):
         return [map_back(one[:p.size[0], :p.size[1]], p.scale / sample.scale, sample.size) for one, sample, p in pairs]
     if isinstance(found, np.ndarray):
         return list(found)                                              # (N, K + 1): a classifier
-    return [one.scaled(sample.scale / p.scale) for one, sample, p in zip(found, samples, prepared, strict=True)]
+    return [one.scaled(sample.scale / p.scale, sample.size) for one, sample, p in zip(found, samples, prepared, strict=True)]
 
 
 def map_back(label_map, scale, size):
@@ -259,14 +259,8 @@ def evaluate(model, dataset, short_side=None, progress=True):
 
 
 def _score_boxes(pairs, classes):
-    from numpyvision.metrics.detection import DetectionEvaluator
-    evaluator = DetectionEvaluator(classes)
-    for i, (truth, found) in enumerate(pairs):
-        evaluator.add(i, truth.boxes, truth.labels, found.boxes, found.labels, found.scores, truth.iscrowd, truth.areas, truth.difficult)
-    voc, per_class = evaluator.voc(), evaluator.coco_per_class()
-    numbers = {**evaluator.coco(), "VOC_mAP": voc["mAP"],
-               "per_class": {name: {**row, "VOC_AP": voc["per_class"][name]} for name, row in per_class.items()}}
-    return numbers, evaluator.table()
+    from numpyvision.metrics import objects
+    return objects.score_objects(pairs, classes)
 
 
 def _score_labels(pairs, classes):
@@ -321,5 +315,6 @@ def draw_predictions(model, dataset, path, short_side=None, count=8):
     if pairs and isinstance(pairs[0][1], np.ndarray) and pairs[0][1].ndim == 2:
         segmentation.draw_page([sample for sample, _ in pairs], [found for _, found in pairs], model.classes, path)
     if pairs and not isinstance(pairs[0][1], np.ndarray):
-        truth = [Prepare(None)(sample) for sample, _ in pairs]          # without the masks that this model was not asked for
+        asked = [name for name in ("masks", "keypoints") if getattr(pairs[0][1], name) is not None]
+        truth = [Prepare(None, asked)(sample) for sample, _ in pairs]   # without the masks that this model was not asked for
         boxes.draw_truth_and_predictions(truth, [found for _, found in pairs], model.classes, path)

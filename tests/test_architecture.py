@@ -19,7 +19,8 @@ FLOORS = {
     "recipes": 6, "runs": 6, "cli": 6, "__main__": 6,
 }
 TOP_FILES = {"__init__", "backend", "tree", "cache", "recipes", "runs", "cli", "__main__"}     # files, not folders: may read their equals
-BRANCHES = {"rpn", "roi_heads", "images", "pixels", "targets"}     # what systems in models/ may share; every other file there is one system
+# what systems in models/ may share; every other file there is one system
+BRANCHES = {"rpn", "roi_heads", "regions", "mask_head", "keypoint_head", "pixels", "images", "targets"}
 MODULES = sorted(ROOT.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in MODULES}
 RANDOM_ALLOWED = {"default_rng", "Generator", "SeedSequence", "BitGenerator", "PCG64", "PCG64DXSM", "Philox"}

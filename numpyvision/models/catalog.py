@@ -5,6 +5,9 @@ MODELS = {"classifier": "numpyvision.models.classifier:Classifier",
           "deconvnet": "numpyvision.models.deconvnet:DeconvNet",
           "faster_rcnn": "numpyvision.models.faster_rcnn:FasterRCNN",
           "fcn": "numpyvision.models.fcn:FCN",
+          "joint_rcnn": "numpyvision.models.mask_rcnn:MaskRCNN",
+          "keypoint_rcnn": "numpyvision.models.mask_rcnn:MaskRCNN",            # the same file with other branches on, see recipes.py
+          "mask_rcnn": "numpyvision.models.mask_rcnn:MaskRCNN",
           "sliding_window": "numpyvision.models.sliding_window:SlidingWindow"}
 
 
