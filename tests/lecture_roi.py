@@ -7,7 +7,7 @@ from numpyvision import check
 from numpyvision.boxes import iou
 from numpyvision.data.scenes import Scenes
 from numpyvision.demos import box_descent
-from numpyvision.models import classifier, faster_rcnn, fcn
+from numpyvision.models import classifier, faster_rcnn, fcn, mask_rcnn
 from numpyvision.ops import roi, roi_pool, roi_samples
 
 SLIDE_BOX = np.array([[0, 2.7, 1.3, 6.7, 6.3]])            # RoI Pool's, on a map of cells
@@ -26,6 +26,8 @@ def four_tasks_give_four_kinds_of_answers():
     assert labels.shape == (1, 128, 128) and labels.max() < len(Scenes.semantic_classes), "a label for every pixel"
     (found,) = faster_rcnn.FasterRCNN(Scenes.classes, **small, channels=8).predict(images, sizes, score_threshold=0.0)
     assert len(found.labels) == len(found.boxes) == len(found.scores) > 0 and found.masks is None, "label, box, score"
+    (found,) = mask_rcnn.MaskRCNN(Scenes.classes, **small, channels=8).predict(images, sizes, score_threshold=0.0)
+    assert found.masks.shape == (len(found.boxes), 128, 128) and found.masks.dtype == bool, "and a mask"
 
 
 @row("T01", "G01")
