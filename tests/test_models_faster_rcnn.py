@@ -1,6 +1,7 @@
 """Faster R-CNN as a whole: one directional derivative finds a lost branch, and the losses have their names and switches."""
 import numpy as np
 import pytest
+import whole_model
 
 from numpyvision import tree
 from numpyvision.boxes import coder
@@ -36,27 +37,8 @@ def proposals(rng):
 @pytest.mark.parametrize("off", [None, *LOSSES])
 def test_gradient_of_everything_with_each_loss_on_and_off(scene, off):
     """(L(v + e d) - L(v - e d)) / 2e against <gradient, d>, over all parameters and all pixels at once, weights at random."""
-    model, images, targets, sizes = scene
     rng = np.random.default_rng(1)
-    weights = {name: 0.0 if name == off else rng.uniform(0.5, 2) for name in LOSSES}
-    params, fixed = dict(model.named_params()), proposals(rng)
-
-    def loss(images):
-        losses, cache = model.forward(images, targets, sizes, rng=np.random.default_rng(0), proposals=fixed)
-        return sum(weights[name] * losses[name] for name in LOSSES), cache
-
-    _, cache = loss(images)
-    dimages, grads = model.backward(weights, cache)
-    assert list(tree.flatten(grads)) != [] and set(tree.flatten(grads)) == set(params)
-    direction = {name: rng.standard_normal(p.shape) for name, p in params.items()}
-    dpixels, eps, sums = rng.standard_normal(images.shape), 1e-6, []
-    for step in (eps, -2 * eps):
-        for name, p in params.items():
-            p += step * direction[name]
-        sums.append(loss(images + (eps if step > 0 else -eps) * dpixels)[0])
-    numeric = (sums[0] - sums[1]) / (2 * eps)
-    analytic = tree.dot(tree.flatten(grads), direction) + (dimages * dpixels).sum()
-    assert abs(numeric - analytic) / max(abs(numeric), abs(analytic)) < 1e-6
+    assert whole_model.relative_error(*scene, {name: 0.0 if name == off else rng.uniform(0.5, 2) for name in LOSSES}) < 1e-6
 
 
 def test_four_losses_by_name_and_a_zero_weight_leaves_no_trace(scene):

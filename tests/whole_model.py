@@ -1,4 +1,4 @@
-"""One directional derivative of a whole detector, and a small world to take it in. Used by the tests of Mask R-CNN and of keypoints."""
+"""One directional derivative of a whole detector, and a small world to take it in. Used by the tests of the detectors."""
 import numpy as np
 
 from numpyvision import tree
