@@ -96,6 +96,15 @@ def test_maximum_by_hand(mode):
     np.testing.assert_array_equal(dx[0, 0], [[0, 0, 0, 0], [0, 1, 0, 2], [0, 0, 0, 0], [0, 3, 0, 4]])
 
 
+def test_a_nan_shows_and_of_equals_the_first_wins():
+    ys, xs = roi.sample_points(np.array([[0, 0, 0, 4, 4.0]]), (2, 2), 1.0, 2, True)[1:]
+    samples = np.full((1, 1, 4, 4), 7.0)
+    samples[0, 0, :2] = [[0, np.nan, 2, 3], [4, np.nan, 6, 7]]
+    out, winner = roi.largest_of_bins(samples, ys, xs)
+    np.testing.assert_array_equal(out[0, 0], [[np.nan, 7], [7, 7]])
+    np.testing.assert_array_equal(winner[0, 0], [[1, 3], [0, 0]])
+
+
 def test_samples_beyond_the_map_count_as_zero_and_a_bin_without_samples_is_zero(mode):
     x = np.full((1, 1, 4, 4), -5.0)
     rois = np.array([[0, -20, 0, 4, 4.0], [0, 3, 3, 1, 1]])

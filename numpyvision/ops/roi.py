@@ -159,11 +159,15 @@ def largest_of_bins(samples, ys, xs):
     """
     xp, C = get_array_module(samples), samples.shape[1]
     (R, P, Sy), (_, Q, Sx) = ys.v.shape, xs.v.shape
-    holds = ((xp.arange(Sy) < ys.count[:, None])[:, :, None] & (xp.arange(Sx) < xs.count[:, None])[:, None]).reshape(R, 1, 1, 1, Sy * Sx)
-    bins = samples.reshape(R, C, P, Sy, Q, Sx).transpose(0, 1, 2, 4, 3, 5).reshape(R, C, P, Q, Sy * Sx)
-    bins = xp.where(holds, bins, -np.inf)
-    some = ((ys.count > 0) & (xs.count > 0))[:, None, None, None]
-    return xp.where(some, bins.max(axis=4), 0), bins.argmax(axis=4)
+    grid = samples.reshape(R, C, P, Sy, Q, Sx)
+    out = xp.full((R, C, P, Q), -np.inf, dtype=samples.dtype)
+    winner = xp.zeros((R, C, P, Q), dtype=np.int64)
+    for s in range(Sy):
+        for t in range(Sx):
+            value, holds = grid[:, :, :, s, :, t], ((s < ys.count) & (t < xs.count))[:, None, None, None]
+            better = holds & ((value > out) | ((value != value) & (out == out)))       # the second is true of the first NaN alone
+            out, winner = xp.where(better, value, out), xp.where(better, s * Sx + t, winner)
+    return xp.where(((ys.count > 0) & (xs.count > 0))[:, None, None, None], out, 0), winner
 
 
 def largest_of_bins_backward(dout, winner, ys, xs):
