@@ -7,7 +7,7 @@ from numpyvision.data.scenes import Scenes
 from numpyvision.metrics.detection import COCO_NAMES, KEYPOINT_NAMES
 from numpyvision.metrics.objects import score_objects
 
-SCENES = Scenes(6, seed=3)
+SCENES = Scenes(6, seed=0)             # scene 2 has two persons
 
 
 def perfect(sample, masks=True, keypoints=True):
