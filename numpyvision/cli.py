@@ -48,6 +48,7 @@ def train(
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images a step. Default: the model's recipe.")] = None,
     lr: Annotated[float | None, typer.Option(help="Highest learning rate. Default: the model's recipe.")] = None,
     short: Annotated[bool, typer.Option("--short", help="A first look: few steps.")] = False,
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="An argument of the model.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out (default: the latest), bit for bit.")] = False,
 ):
     """Train a model, then score it on held-out images.
@@ -59,16 +60,20 @@ def train(
       numpyvision train faster_rcnn --out runs/cells --resume
       numpyvision train classifier --steps 200 --seed 1
       numpyvision train fcn --data coco:~/nuclei
+      numpyvision train fcn --set upsampler=bilinear --set skips=4s
     """
     from numpyvision import runs
     runs.check_name(model)
     if resume:
+        if settings:
+            raise ValueError("--set belongs to a new run; with --resume the model is the one that the run has")
         folder = runs.latest(model) if out is None else out
         config = _resumed(runs.read_config(folder), model, data=data, seed=seed, steps=steps, batch_size=batch_size, lr=lr)
         dataset = runs.open_data(config["data"])
     else:
         dataset = runs.open_data(data or "scenes")
-        config = runs.make_config(model, data or "scenes", dataset, seed=seed or 0, steps=steps, batch_size=batch_size, lr=lr, short=short)
+        config = runs.make_config(model, data or "scenes", dataset, seed=seed or 0, steps=steps, batch_size=batch_size, lr=lr, short=short,
+                                  model=_settings(settings or ()))
         folder = runs.new_folder(model) if out is None else runs.empty_folder(out)
     try:
         held_out = runs.open_data(config["data"], "val")               # now, so that a missing split is told before training, not after
@@ -252,6 +257,21 @@ def _score(model, dataset, short_side, folder=None, as_json=False):
     if folder is not None:
         (folder / "metrics.json").write_text(json.dumps(numbers, indent=2) + "\n")
         runs.draw_predictions(model, dataset, folder / "predictions.png", short_side)
+
+
+def _settings(texts):
+    """["skips=4s", "convs=[1, 2, 2, 2, 2]"] -> {"skips": "4s", "convs": [1, 2, 2, 2, 2]}: values are JSON, or else plain text."""
+    import json
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise ValueError(f"--set takes NAME=VALUE, got {text!r}")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
 
 
 def _resumed(config, model, **wanted):

@@ -62,25 +62,25 @@ def classifier(classes, spec="scenes"):
 
 
 def fcn(classes, spec="scenes"):
-    """FCN-8s. Real images are few and large: random windows of them, and other colours, make many."""
-    return Recipe(model=dict(classes=list(classes)), extra=label_maps(spec), **SEGMENTATION)
+    """FCN-8s."""
+    return Recipe(model=dict(classes=list(classes), balance=0.5), steps=3200, extra=label_maps(spec), **SEGMENTATION)
 
 
 def deconvnet(classes, spec="scenes"):
     """DeconvNet with three pools."""
-    return Recipe(model=dict(classes=list(classes)), extra=label_maps(spec), **SEGMENTATION)
+    return Recipe(model=dict(classes=list(classes), balance=0.5), steps=2200, extra=label_maps(spec), **SEGMENTATION)
 
 
 def sliding_window(classes, spec="scenes"):
     """A classifier of patches, 64 of each image."""
-    return Recipe(model=dict(classes=list(classes)), extra=label_maps(spec), **SEGMENTATION)
+    return Recipe(model=dict(classes=list(classes)), steps=1500, extra=label_maps(spec), **SEGMENTATION)
 
 
-SEGMENTATION = dict(steps=1500, batch_size=8, lr=0.005, optimizer="adamw", weight_decay=1e-3, clip=5.0)
+SEGMENTATION = dict(batch_size=4, lr=0.005, optimizer="adamw", weight_decay=1e-3, clip=5.0)
 
 
 def label_maps(spec):
-    """What the models that label pixels read, and how images other than scenes are cut and coloured for training."""
+    """What the models that label pixels read. Real images are few and large: random windows of them, in other colours, make many."""
     crops = {} if spec.startswith("scenes") else dict(crop=[128, 128], crop_scale=[0.15, 0.5], jitter=0.3)
     return {"truth": ["semantic"], **crops}
 

@@ -3,6 +3,7 @@
 A run is a folder: checkpoint.safetensors (weights, optimiser, step), config.json (all it takes to build the model and open the data again),
 log.jsonl, curves.png, predictions.png, metrics.json. A data set is named by a spec: `scenes`, `voc:PATH` or `coco:PATH` (data/open.py).
 """
+import inspect
 import itertools
 import json
 import math
@@ -85,13 +86,25 @@ def check_name(name):
         raise ValueError(f"no model is called {name!r}; there are {', '.join(recipes.RECIPES)}")
 
 
-def make_config(name, spec, dataset, *, seed=0, steps=None, batch_size=None, lr=None, short=False):
-    """All settings of a run, as JSON holds them: the model's recipe for this data, with what the caller wants otherwise."""
+def check_arguments(name, wanted):
+    """The arguments that are wanted of a model; a ValueError if it takes none of that name."""
+    known = [p for p in inspect.signature(models.model_class(name)).parameters if p not in ("classes", "rng", "dtype")]
+    unknown = [key for key in wanted if key not in known]
+    if unknown:
+        raise ValueError(f"{name} takes no argument {unknown[0]!r}; it takes {', '.join(known)}")
+    return wanted
+
+
+def make_config(name, spec, dataset, *, seed=0, steps=None, batch_size=None, lr=None, short=False, model=None):
+    """All settings of a run, as JSON holds them: the model's recipe for this data, with what the caller wants otherwise.
+
+    model: {name: value}, arguments of the model that are to differ from the recipe's.
+    """
     check_name(name)
     recipe = vars(recipes.RECIPES[name](seen_by(models.model_class(name), dataset).classes, spec))
     recipe["steps"] = steps or (recipe["short_steps"] if short else recipe["steps"])
     recipe |= {key: value for key, value in (("batch_size", batch_size), ("lr", lr)) if value is not None}
-    arguments = recipe.pop("model")
+    arguments = recipe.pop("model") | check_arguments(name, model or {})
     return {"name": name, "data": absolute(spec), "seed": seed, "model": arguments, "recipe": recipe}
 
 
@@ -255,7 +268,8 @@ def evaluate(model, dataset, short_side=None, progress=True):
     if hasattr(model, "compare"):                                       # a sliding window: what one image costs, one way and the other
         cost, text = _cost(model, first[0].image)
         numbers, table = numbers | {"cost": cost}, f"{table}\n\n{text}"
-    return {"data": dataset.name, "images": len(dataset), **_plain(numbers)}, table
+    parameters = sum(p.size for _, p in model.named_params()) if hasattr(model, "named_params") else 0
+    return {"data": dataset.name, "images": len(dataset), "parameters": parameters, **_plain(numbers)}, table
 
 
 def _score_boxes(pairs, classes):

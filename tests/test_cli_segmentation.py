@@ -87,3 +87,22 @@ def test_label_maps_come_back_at_the_size_of_the_image():
 def test_a_view_of_the_first_images_keeps_the_semantic_classes():
     dataset = runs.open_data("scenes:4", "val", 2)
     assert len(SemanticMaps(dataset).classes) == 12 and SemanticMaps(dataset)[1].semantic.max() > 6
+
+
+def test_set_changes_an_argument_of_the_model(capsys):
+    assert cli.run(["train", "fcn", "--data", "scenes:2", "--steps", "1", "--out", "run", "--set", "upsampler=max_unpool",
+                    "--set", "convs=[1, 1, 1, 1, 1]", "--set", "balance=0"]) == 0
+    model = json.loads(Path("run/config.json").read_text())["model"]
+    assert model["upsampler"] == "max_unpool" and model["convs"] == [1] * 5 and model["balance"] == 0
+    assert json.loads(Path("run/metrics.json").read_text())["parameters"] > 10_000
+
+
+@pytest.mark.parametrize("setting, message", [
+    ("upsampler", "NAME=VALUE, got 'upsampler'"), ("upsampla=x", "fcn takes no argument 'upsampla'; it takes skips, upsampler"),
+    ("upsampler=x", "upsampler must be one of"), ("classes=[]", "no argument 'classes'")])
+def test_a_wrong_setting_is_one_line(setting, message, capsys, tmp_path):
+    assert cli.run(["train", "fcn", "--data", "scenes:2", "--steps", "1", "--set", setting]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1 and list(tmp_path.rglob("*")) in ([], [tmp_path / "runs"])
+    assert cli.run(["train", "fcn", "--resume", "--out", "run", "--set", "skips=4s"]) == 2
+    assert "belongs to a new run" in capsys.readouterr().err

@@ -7,6 +7,7 @@ from numpyvision.data.sample import Sample
 from numpyvision.layers.upsample import UPSAMPLERS
 from numpyvision.models import build
 from numpyvision.models.fcn import FCN, FINEST
+from numpyvision.models.pixels import thin_out
 
 CLASSES = ("background", "cat", "dog", "sky")
 SMALL = dict(classes=CLASSES, widths=(4, 5, 6, 7, 8), convs=(1, 1, 2, 1, 1))
@@ -112,3 +113,23 @@ def test_config_builds_it_again():
     net = model(np.float32, skips="16s", upsampler="max_unpool")
     again = build("fcn", net.config(), rng=np.random.default_rng(0))
     assert {n: p.shape for n, p in again.named_params()} == {n: p.shape for n, p in net.named_params()} and again.config() == net.config()
+
+
+def test_thinning_out_keeps_the_rare_and_some_of_the_frequent():
+    labels = np.full((2, 200, 100), 3, np.uint8)
+    labels[0, :100], labels[1, 0, :90], labels[1, 1] = 2, 1, 255         # 1: 90 pixels, below 0.5 %
+    kept = thin_out(labels, 0.5, np.random.default_rng(0))
+    assert ((kept == labels) | (kept == 255)).all() and (kept[labels == 1] == 1).all() and (kept[labels == 255] == 255).all()
+    for k in (2, 3):
+        share = (labels == k).sum() / (labels != 255).sum()
+        assert (kept == k).sum() / (labels == k).sum() == pytest.approx(np.sqrt(0.005 / share), abs=0.01)
+    np.testing.assert_array_equal(thin_out(labels, 0.0, np.random.default_rng(0)), labels)
+    assert (thin_out(np.full((1, 2, 2), 255, np.uint8), 0.5, np.random.default_rng(0)) == 255).all()
+
+
+def test_balance_draws_with_the_given_rng():
+    net, (images, targets, sizes) = model(balance=1.0), batch()
+    first, second, other = (net.forward(images, targets, sizes, rng=np.random.default_rng(s))[0]["loss_semantic"] for s in (0, 0, 1))
+    assert first == second != other
+    report = check.check_model(net, images, targets, sizes, rng=np.random.default_rng(1))
+    assert report.ok, report

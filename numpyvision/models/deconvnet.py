@@ -20,7 +20,7 @@ from numpyvision.layers.pooling import MaxUnpool2d
 from numpyvision.layers.vgg import VGG, ConvNormReLU, conv_stage
 from numpyvision.losses import classification
 from numpyvision.models.images import SPREAD, centre
-from numpyvision.models.pixels import class_maps, pixel_labels
+from numpyvision.models.pixels import class_maps, pixel_labels, thin_out
 
 LOSSES = ("loss_semantic",)
 
@@ -55,14 +55,19 @@ class Decoder(Layer):
 
 
 class DeconvNet(Layer):
-    """Scores of len(classes) classes for every pixel. The paper: 5 pools, widths 64 to 512, fc of 4096; here the small setting."""
+    """Scores of len(classes) classes for every pixel. The paper: 5 pools, widths 64 to 512, fc of 4096; here the small setting.
+
+    balance: from 0 (the paper: every pixel counts alike) to 1, how much frequent classes are thinned out in training (models/pixels.py).
+    """
 
     task = "semantic"                                                   # reads Sample.semantic; its classes are a data set's semantic ones
 
-    def __init__(self, classes, widths=(16, 32, 64), convs=(1, 2, 2), fc_channels=96, fc_size=7, norm="batch", *, rng, dtype=np.float32):
+    def __init__(self, classes, widths=(16, 32, 64), convs=(1, 2, 2), fc_channels=96, fc_size=5, norm="batch",
+                 balance=0.0, *, rng, dtype=np.float32):
         self.classes = tuple(classes)
         self._config = dict(classes=list(classes), widths=list(widths), convs=list(convs), fc_channels=fc_channels, fc_size=fc_size,
-                            norm=norm)
+                            norm=norm, balance=balance)
+        self.balance = balance
         options = dict(norm=norm, rng=rng, dtype=dtype)
         self.backbone = VGG(widths, convs, **options)
         self.fc = Sequential(ConvNormReLU(widths[-1], fc_channels, fc_size, **options),    # fc6: 7x7, here with padding, so of P_L's size
@@ -82,9 +87,11 @@ class DeconvNet(Layer):
         return s, cache
 
     def forward(self, images, targets, sizes=None, *, rng=None, train=True):
-        """-> {"loss_semantic": mean cross-entropy over all labelled pixels}, cache. sizes and rng are not used."""
+        """-> {"loss_semantic": mean cross-entropy over all labelled pixels}, cache. sizes is not used; rng only to balance."""
         s, cache = self.scores(images, train)
         labels = pixel_labels(targets, (len(s), *s.shape[2:]))
+        if train and self.balance:
+            labels = thin_out(labels, self.balance, rng)
         loss, cache["loss_semantic"] = classification.softmax_cross_entropy_forward(s, labels)
         return {"loss_semantic": loss}, cache
 

@@ -18,7 +18,7 @@ from numpyvision.layers.upsample import Upsample
 from numpyvision.layers.vgg import VGG, ConvNormReLU
 from numpyvision.losses import classification
 from numpyvision.models.images import SPREAD, centre
-from numpyvision.models.pixels import class_maps, pixel_labels
+from numpyvision.models.pixels import class_maps, pixel_labels, thin_out
 
 LOSSES = ("loss_semantic",)
 FINEST = {"32s": 5, "16s": 4, "8s": 3, "4s": 2, "2s": 1}               # the level of the last skip, by the stride of its map
@@ -26,17 +26,21 @@ L = 5
 
 
 class FCN(Layer):
-    """Scores of len(classes) classes for every pixel. skips: one of FINEST; upsampler: one of layers.upsample.UPSAMPLERS."""
+    """Scores of len(classes) classes for every pixel. skips: one of FINEST; upsampler: one of layers.upsample.UPSAMPLERS.
+
+    balance: from 0 (the paper: every pixel counts alike) to 1, how much frequent classes are thinned out in training (models/pixels.py).
+    """
 
     task = "semantic"                                                   # reads Sample.semantic; its classes are a data set's semantic ones
 
-    def __init__(self, classes, skips="8s", upsampler="transposed", widths=(16, 32, 64, 96, 128), convs=(1, 2, 2, 2, 2), norm="batch", *,
-                 rng, dtype=np.float32):
+    def __init__(self, classes, skips="8s", upsampler="transposed", widths=(16, 32, 64, 96, 128), convs=(1, 2, 2, 2, 2), norm="batch",
+                 balance=0.0, *, rng, dtype=np.float32):
         if skips not in FINEST:
             raise ValueError(f"skips must be one of {', '.join(FINEST)}, got {skips!r}")
         self.classes = tuple(classes)
-        self._config = dict(classes=list(classes), skips=skips, upsampler=upsampler, widths=list(widths), convs=list(convs), norm=norm)
-        K1, self.finest = len(classes), FINEST[skips]
+        self._config = dict(classes=list(classes), skips=skips, upsampler=upsampler, widths=list(widths), convs=list(convs), norm=norm,
+                            balance=balance)
+        self.balance, K1, self.finest = balance, len(classes), FINEST[skips]
         self.backbone = VGG(widths, convs, norm, rng=rng, dtype=dtype)
         self.fc = ConvNormReLU(widths[-1], widths[-1], 3, norm, rng=rng, dtype=dtype)      # the paper's fc6 and fc7 as a convolution
         # Skips start at zero (paper, 4.2), so that training begins with the coarse answer and learns what to add to it.
@@ -61,9 +65,11 @@ class FCN(Layer):
         return s, cache
 
     def forward(self, images, targets, sizes=None, *, rng=None, train=True):
-        """-> {"loss_semantic": mean cross-entropy over all labelled pixels}, cache. sizes and rng are not used."""
+        """-> {"loss_semantic": mean cross-entropy over all labelled pixels}, cache. sizes is not used; rng only to balance."""
         s, cache = self.scores(images, train)
         labels = pixel_labels(targets, (len(s), *s.shape[2:]))
+        if train and self.balance:
+            labels = thin_out(labels, self.balance, rng)
         loss, cache["loss_semantic"] = classification.softmax_cross_entropy_forward(s, labels)
         return {"loss_semantic": loss}, cache
 

@@ -5,6 +5,7 @@ Shapes here: N images of a batch padded to H x W, K1 = K + 1 classes; scores (N,
 import numpy as np
 
 IGNORED = 255
+RARE = 0.005            # of the pixels: 80 of a 128 x 128 image. A class below this share loses none
 
 
 def pixel_labels(targets, shape):
@@ -17,6 +18,20 @@ def pixel_labels(targets, shape):
         h, w = sample.semantic.shape
         label_map[:h, :w] = sample.semantic
     return labels
+
+
+def thin_out(labels, power, rng):
+    """Ignore some of the pixels of frequent classes, at random: labels (N, H, W) uint8 -> the same, with more 255.
+
+    A class that covers the share f of the labelled pixels keeps (RARE / f)**power of them, all if that is above 1. power 0 keeps every
+    pixel, 1 makes all classes that cover more than RARE equally frequent; 1/2, halfway, lets a bird count for more than its 90 pixels
+    and the sky still for more than the bird. A choice, not a function: no gradient, and rng is an argument.
+    """
+    counts = np.bincount(labels.ravel(), minlength=256)[:IGNORED]
+    share = counts / max(counts.sum(), 1)
+    keep = np.zeros(256)
+    keep[:IGNORED] = np.minimum(RARE / np.maximum(share, RARE), 1) ** power
+    return np.where(rng.random(labels.shape, np.float32) < keep[labels], labels, np.uint8(IGNORED))
 
 
 def class_maps(scores):
