@@ -15,7 +15,10 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 import numba  # noqa: E402
 
 # fastmath without "nnan" and "ninf": a NaN or an infinity must stay one, so that the training loop can find where it came from.
-FASTMATH = {"contract", "reassoc", "nsz", "arcp", "afn"}
+# Without "reassoc" too. A parallel kernel is optimised twice: the process that compiles it runs the first result, every later process loads
+# the second from disk. Free to regroup a sum, LLVM regroups it differently each time: the first run on a machine would train other weights
+# than the second, and a run that was killed and resumed other weights than one that was not. Sum in lanes instead (norm.py: `_add_up`).
+FASTMATH = {"contract", "nsz", "arcp", "afn"}
 
 
 def _njit(function, **options):
@@ -37,6 +40,11 @@ def jit_parallel(function):
     (`a, b, c, result = ...`) go through a tuple, where numba 0.68 forgets what `result` belongs to and drops its writes as dead code.
     """
     return _njit(function, parallel=True, fastmath=FASTMATH)
+
+
+def jit_sum(function):
+    """Compile for one thread and let LLVM regroup sums. Only for kernels that Python calls, never another kernel: see FASTMATH."""
+    return _njit(function, fastmath=FASTMATH | {"reassoc"})
 
 
 def jit_exact(function):

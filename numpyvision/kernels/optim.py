@@ -5,7 +5,7 @@ One thread: an update is bound by memory, and starting threads for each of 200 s
 """
 import numpy as np
 
-from numpyvision.kernels.jit import jit
+from numpyvision.kernels.jit import jit, jit_sum
 
 
 @jit
@@ -32,7 +32,7 @@ def adam(p, g, m, v, numbers):
         p[i] = q - rate * a / (np.sqrt(b) * root + eps)
 
 
-@jit
+@jit_sum
 def sum_of_squares(x):
     total = 0.0                                                       # float64, whatever x is
     for i in range(x.size):
