@@ -112,6 +112,20 @@ def evaluate(
 
 
 @app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs.")],
+):
+    """Put runs side by side: what differs, what it cost, how good it is.
+
+    \b
+    Examples:
+      numpyvision compare runs/fcn runs/fcn-2 runs/deconvnet
+    """
+    from numpyvision import compare
+    print(compare.table(compare.compare_runs(folders)))
+
+
+@app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],

@@ -293,13 +293,7 @@ def _score_labels(pairs, classes):
 
 def _score_maps(pairs, classes):
     from numpyvision.metrics import segmentation
-    whole, thin = (segmentation.ConfusionMatrix(len(classes)) for _ in range(2))
-    for sample, found in pairs:
-        whole.add(sample.semantic, found)
-        thin.add(segmentation.keep_only(sample.semantic, segmentation.thin_zone(sample.semantic)), found)
-    per_class = {name: {"IoU": iou, "accuracy": acc} for name, iou, acc in zip(classes, whole.iou, whole.accuracy, strict=True)}
-    table = f"{whole.table(classes)}\nmean IoU at and around parts thinner than 5 pixels: {thin.mean_iou:.3f}"
-    return {**whole.summary(), "thin_mean_iou": thin.mean_iou, "per_class": per_class}, table
+    return segmentation.score_maps(((sample.semantic, found) for sample, found in pairs), classes)
 
 
 def _cost(model, image):

@@ -16,9 +16,9 @@ FLOORS = {
     "losses": 3, "layers": 3, "proposals": 3, "metrics": 3, "data": 3, "training": 3, "plot": 3,
     "models": 4, "demos": 4,
     "exercises": 5, "contract": 5, "figures": 5,
-    "recipes": 6, "runs": 6, "cli": 6, "__main__": 6,
+    "recipes": 6, "runs": 6, "compare": 6, "cli": 6, "__main__": 6,
 }
-TOP_FILES = {"__init__", "backend", "tree", "cache", "recipes", "runs", "cli", "__main__"}     # files, not folders: may read their equals
+TOP_FILES = {"__init__", "backend", "tree", "cache", "recipes", "runs", "compare", "cli", "__main__"}     # files, not folders: may read their equals
 # what systems in models/ may share; every other file there is one system
 BRANCHES = {"rpn", "roi_heads", "regions", "mask_head", "keypoint_head", "pixels", "images", "targets"}
 MODULES = sorted(ROOT.rglob("*.py"))

@@ -104,6 +104,17 @@ class ConfusionMatrix:
         return f"{names[other]} {100 * wrong[other] / self.matrix[k].sum():.1f}%" if wrong[other] else ""
 
 
+def score_maps(pairs, classes):
+    """Stream (truth, prediction) pairs of label maps -> (numbers by name, the same as a table in text)."""
+    whole, thin = ConfusionMatrix(len(classes)), ConfusionMatrix(len(classes))
+    for truth, prediction in pairs:
+        whole.add(truth, prediction)
+        thin.add(keep_only(truth, thin_zone(truth)), prediction)
+    per_class = {name: {"IoU": iou, "accuracy": acc} for name, iou, acc in zip(classes, whole.iou, whole.accuracy, strict=True)}
+    table = f"{whole.table(classes)}\nmean IoU at and around parts thinner than 5 pixels: {_text(thin.mean_iou, 5)}"
+    return {**whole.summary(), "thin_mean_iou": thin.mean_iou, "per_class": per_class}, table
+
+
 def thin_zone(truth, radius=2):
     """The pixels at and around thin parts of a label map: legs, wings, masts, far objects. (H, W) integers -> (H, W) bool.
 
