@@ -193,6 +193,8 @@ def select(names=()):
 
 # no sample point of these within 1e-3 of a pixel centre, where bilinear interpolation has a corner
 ROIS = [[0, 1.13, 0.71, 9.37, 11.21], [1, 3.29, 2.83, 12.47, 7.61], [0, -2.17, 4.43, 5.57, 17.89], [1, 4.37, 5.11, 4.61, 5.29]]
+BOXES = [[-3.2, 4.1, 9.7, 27.3], [2.2, 3.3, 5.5, 9.1], [-8.4, -7.3, 31.9, 22.6]]          # across the border, inside, all around
+REFERENCES = [[1.3, 2.4, 14.5, 19.6], [0.2, 4.3, 6.5, 8.2], [-2.4, 3.3, 21.9, 12.6]]
 SEMANTIC = [[[0, 2, 255], [1, 255, 3]], [[255, 255, 0], [3, 2, 1]]]
 RUNNING = dict(constants=("running_mean", "running_var"), mutates=("running_mean", "running_var"))
 PLAIN = dict(constants=("targets",), empty=("logits", "targets"))
@@ -248,6 +250,11 @@ CASES = [
            reduce="max", empty=("rois",), fixed={"rois": [0]}) for ratio, aligned in [(2, True), (0, False)]),
     *(case("roi_pool", x=distinct(2, 3, 8, 9), rois=fixed(ROIS), output_size=(3, 2), spatial_scale=.5, mode=mode, empty=("rois",),
            fixed={"rois": [0]}) for mode in ("caffe", "slide")),
+    case("encode_boxes", boxes=fixed(BOXES), references=fixed(REFERENCES), weights=(10, 9, 5, 4), empty=("boxes", "references")),
+    case("decode_boxes", deltas=randn(3, 4), references=fixed(REFERENCES), weights=(2, 1, 3, 1), empty=("deltas", "references")),
+    case("decode_boxes", deltas=fixed([[.3, -.2, 5, .1], [.1, .2, .3, 4.2], [-1, 0, -5, 4.1]]), references=fixed(REFERENCES),
+         empty=("deltas", "references")),                                               # some beyond the clip at log(1000 / 16) = 4.14
+    case("clip_boxes", boxes=fixed(BOXES), image_size=(20, 24)),
     case("softmax_cross_entropy", logits=randn(5, 4), labels=integers(4, 5), empty=("logits", "labels")),
     case("softmax_cross_entropy", logits=randn(2, 4, 2, 3), labels=fixed(SEMANTIC, np.int64), empty=("logits", "labels")),
     case("softmax_cross_entropy", logits=randn(5, 4), labels=fixed([0, -1, 3, -1, 1], np.int64), ignore_index=-1,

@@ -41,6 +41,31 @@ def test_gradient_of_everything_with_each_loss_on_and_off(scene, off):
     assert whole_model.relative_error(*scene, {name: 0.0 if name == off else rng.uniform(0.5, 2) for name in LOSSES}) < 1e-6
 
 
+@pytest.mark.parametrize("off", [None, *LOSSES])
+def test_gradient_of_everything_with_proposals_that_move(scene, off):
+    """L16-R07: no proposal is held here; which are chosen is the same on both sides of so small a step."""
+    rng, model = np.random.default_rng(1), whole_model.lenient(scene[0])
+    model.detach_proposals = False
+    assert whole_model.relative_error(*scene, {name: 0.0 if name == off else rng.uniform(0.5, 2) for name in LOSSES}, eps=1e-7) < 1e-6
+
+
+@pytest.mark.parametrize("name", ["loss_classifier", "loss_box_reg"])
+def test_stage_2_moves_the_proposals_only_where_they_are_attached(scene, name):
+    """L16-R07."""
+    model, images, targets, sizes = scene
+    whole_model.lenient(model)
+    for detached in (True, False):
+        model.detach_proposals = detached
+        _, cache = model.forward(images, targets, sizes, rng=np.random.default_rng(0))
+        _, grads = model.backward({name: 1.0}, cache)
+        head = tree.flatten(grads["rpn"]["head"])
+        moved = {n: bool((g != 0).any()) for n, g in head.items()}
+        assert moved["deltas.w"] == moved["deltas.b"] == moved["conv.w"] == (not detached)
+        assert not moved["objectness.w"], "which proposals are chosen has no slope"
+    fixed = model.forward(images, targets, sizes, rng=np.random.default_rng(0), proposals=proposals(np.random.default_rng(1)))[1]
+    assert (model.backward({name: 1.0}, fixed)[1]["rpn"]["head"]["deltas"]["w"] == 0).all(), "given proposals are not the RPN's to move"
+
+
 def test_four_losses_by_name_and_a_zero_weight_leaves_no_trace(scene):
     model, images, targets, sizes = scene
     losses, cache = model.forward(images, targets, sizes, rng=np.random.default_rng(0))
@@ -111,7 +136,10 @@ def test_a_batch_without_any_object_trains(scene):
 
 def test_config_builds_the_same_model_again(scene):
     model = scene[0]
+    assert FasterRCNN(**SMALL, rng=np.random.default_rng(5)).detach_proposals
+    model = FasterRCNN(**SMALL, detach_proposals=False, rng=np.random.default_rng(5))
     again = build("faster_rcnn", model.config(), rng=np.random.default_rng(5), dtype=np.float64)
+    assert not again.detach_proposals
     assert {n: p.shape for n, p in again.named_params()} == {n: p.shape for n, p in model.named_params()}
     with pytest.raises(ValueError, match="no model is called 'yolo'; there are classifier, .*faster_rcnn"):
         build("yolo", {}, rng=np.random.default_rng(0))

@@ -26,15 +26,20 @@ class FasterRCNN(Layer):
     """A detector of K = len(classes) - 1 kinds of objects; classes[0] is "background".
 
     The defaults are the small setting for images of about 128 pixels. anchor_sizes: a tuple of sizes for each of the levels P2, P3, P4.
+
+    detach_proposals: the second stage takes the proposals as constants, "approximate joint training" (Faster R-CNN 3.2), as everybody does;
+    False lets its gradient move them too, through RoI Align and through the deltas that its targets are (L16-R07).
     """
 
     def __init__(self, classes, widths=(16, 32, 64, 96), blocks=(1, 1, 2, 2), channels=48, norm="group",
                  anchor_sizes=((12, 17), (24, 34), (48, 68)), aspect_ratios=(0.5, 1.0, 2.0), hidden=128, rpn_samples=64, roi_samples=32,
-                 pre_nms=200, post_nms=50, *, rng, dtype=np.float32):
+                 pre_nms=200, post_nms=50, detach_proposals=True, *, rng, dtype=np.float32):
         self.classes = tuple(classes)
         self._config = dict(classes=list(classes), widths=list(widths), blocks=list(blocks), channels=channels, norm=norm,
                             anchor_sizes=[list(s) for s in anchor_sizes], aspect_ratios=list(aspect_ratios), hidden=hidden,
-                            rpn_samples=rpn_samples, roi_samples=roi_samples, pre_nms=pre_nms, post_nms=post_nms)
+                            rpn_samples=rpn_samples, roi_samples=roi_samples, pre_nms=pre_nms, post_nms=post_nms,
+                            detach_proposals=detach_proposals)
+        self.detach_proposals = detach_proposals
         self.backbone = ResNet(widths, blocks, norm=norm, rng=rng, dtype=dtype)
         self.fpn = FPN(self.backbone.out_channels, channels, rng=rng, dtype=dtype)
         self.rpn = RPN(channels, self.backbone.strides, anchor_sizes, aspect_ratios, num_samples=rpn_samples, pre_nms=pre_nms,
@@ -45,23 +50,25 @@ class FasterRCNN(Layer):
     def forward(self, images, targets, sizes, *, rng, train=True, proposals=None):
         """-> losses {name: scalar}, cache. images (N, 3, H, W) in [0, 1]; targets: N Samples; rng chooses the sampled anchors and regions.
 
-        proposals: given boxes [(R_i, 4)] take the place of the RPN's. A gradient check needs that: the proposals are constants to
-        backward, so they must not move while forward is run twice for a difference.
+        proposals: given boxes [(R_i, 4)] take the place of the RPN's. A gradient check needs that where proposals are detached: constants
+        to backward, they must not move while forward is run twice for a difference.
         """
         cache = new_cache(train)
         C, cache["backbone"] = self.backbone.forward(centre(images), train)
         P, cache["fpn"] = self.fpn.forward(C, train)
         found, losses, cache["rpn"] = self.rpn.forward(P, sizes, targets, rng, train)
-        proposals = found if proposals is None else proposals                # constants from here: approximate joint training (paper 3.2)
-        rois, labels, gt_deltas = self.box.targets(proposals, targets, rng)
+        cache["attached"] = proposals is None and not self.detach_proposals  # else approximate joint training: constants from here
+        cache["targets"] = chosen = new_cache(train)
+        rois, labels, gt_deltas = self.box.targets(found if proposals is None else proposals, targets, rng, chosen)
         _, box_losses, cache["box"] = self.box.forward(P, rois, labels, gt_deltas, train)
         return losses | box_losses, cache
 
     def backward(self, dlosses, cache):
         """dlosses[name] = weight of that loss (a missing one counts as zero) -> dimages, grads."""
         grads = {}
-        dP_box, grads["box"] = self.box.backward(dlosses, cache.box)
-        dP_rpn, grads["rpn"] = self.rpn.backward(dlosses, cache.rpn)
+        (dP_box, *dregions), grads["box"] = self.box.backward_to_regions(dlosses, cache.box)
+        dproposals = self.box.targets_backward(*dregions, cache.targets) if cache.attached else None
+        dP_rpn, grads["rpn"] = self.rpn.backward(dlosses, cache.rpn, dproposals)
         dC, grads["fpn"] = self.fpn.backward(tree.add(dP_box, dP_rpn), cache.fpn)          # copy gate: one pyramid, two readers
         dimages, grads["backbone"] = self.backbone.backward(dC, cache.backbone)
         return dimages / SPREAD, grads

@@ -63,8 +63,8 @@ class KeypointBranch(RegionHead):
                 rows[known], truth.reshape(-1)[known], ignore_index=None)                  # mean over labelled joints
         return logits, losses, cache
 
-    def backward(self, dlosses, cache):
-        """dlosses: {name: loss weight}, a missing one counts as zero -> dP, grads."""
+    def backward_to_regions(self, dlosses, cache):
+        """dlosses: {name: loss weight}, a missing one counts as zero -> (dP, drois (F, 5)), grads. The joints' cells are constants."""
         grads, (F, J, M, _) = {"convs": [None] * len(self.convs)}, cache.shape
         drows = np.zeros((F * J, M * M), cache.loss_keypoint.logits.dtype)
         drows[cache.known] = classification.softmax_cross_entropy_backward(dlosses.get("loss_keypoint", 0.0), cache.loss_keypoint)
@@ -75,8 +75,8 @@ class KeypointBranch(RegionHead):
         for i in reversed(range(len(self.convs))):
             dh = relu_backward(dh, cache["relu", i])
             dh, grads["convs"][i] = self.convs[i].backward(dh, cache["conv", i])
-        (dP, _drois), _ = self.pool.backward(dh, cache.pool)                               # _drois: proposals are constants
-        return dP, grads
+        dinputs, _ = self.pool.backward(dh, cache.pool)                                    # dP, drois
+        return dinputs, grads
 
     def decode(self, outputs, found, size):
         """keypoint_logits (D, J, M, M) -> keypoints (D, J, 3) = (x, y, v), keypoint_probs and keypoint_logits (D, J).

@@ -60,8 +60,8 @@ class MaskBranch(RegionHead):
                 mask_logits[np.arange(len(rois)), column], gt_masks)                       # mean over regions and cells
         return mask_logits, losses, cache
 
-    def backward(self, dlosses, cache):
-        """dlosses: {name: loss weight}, a missing one counts as zero -> dP, grads."""
+    def backward_to_regions(self, dlosses, cache):
+        """dlosses: {name: loss weight}, a missing one counts as zero -> (dP, drois (F, 5)), grads. What a cell is to say is a constant."""
         grads, dtype = {"convs": [None] * len(self.convs)}, cache.loss_mask.logits.dtype
         dmask_logits = np.zeros(cache.shape, dtype)                                        # L16-M03: nothing for the other classes
         dmask_logits[np.arange(cache.shape[0]), cache.column] = classification.sigmoid_bce_backward(
@@ -72,8 +72,8 @@ class MaskBranch(RegionHead):
         for i in reversed(range(len(self.convs))):
             dh = relu_backward(dh, cache["relu", i])
             dh, grads["convs"][i] = self.convs[i].backward(dh, cache["conv", i])
-        (dP, _drois), _ = self.pool.backward(dh, cache.pool)                               # _drois: proposals are constants
-        return dP, grads
+        dinputs, _ = self.pool.backward(dh, cache.pool)                                    # dP, drois
+        return dinputs, grads
 
     def decode(self, outputs, found, size):
         """mask_logits (D, K, M, M) -> masks (D, H, W) bool, and mask_probs (D, M, M), of the class that the box branch chose."""

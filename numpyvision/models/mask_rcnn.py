@@ -35,18 +35,22 @@ class MaskRCNN(Layer):
     keypoint_size are the sides of their maps (28 and 56 in the paper). heads: {name: head} of your own, as `regions.py` says and
     `colour_head.py` shows; `config()` does not hold them, give them again to build the model again. The defaults are the small setting
     for images of about 128 pixels. anchor_sizes: a tuple of sizes for each of the levels P2, P3, P4.
+
+    detach_proposals: the second stage takes the proposals as constants, "approximate joint training" (Faster R-CNN 3.2), as everybody does;
+    False lets its gradient move them too, through RoI Align and through the deltas that its targets are (L16-R07).
     """
 
     def __init__(self, classes, masks=True, keypoints=False, widths=(16, 32, 64, 96), blocks=(1, 1, 2, 2), channels=48, norm="group",
                  anchor_sizes=((12, 17), (24, 34), (48, 68)), aspect_ratios=(0.5, 1.0, 2.0), hidden=128, rpn_samples=64, roi_samples=32,
-                 pre_nms=200, post_nms=50, mask_size=14, mask_convs=2, keypoint_size=28, keypoint_convs=3, head_channels=32, heads=None, *,
-                 rng, dtype=np.float32):
+                 pre_nms=200, post_nms=50, mask_size=14, mask_convs=2, keypoint_size=28, keypoint_convs=3, head_channels=32, heads=None,
+                 detach_proposals=True, *, rng, dtype=np.float32):
         self.classes = tuple(classes)
         self._config = dict(classes=list(classes), masks=masks, keypoints=keypoints, widths=list(widths), blocks=list(blocks),
                             channels=channels, norm=norm, anchor_sizes=[list(s) for s in anchor_sizes], aspect_ratios=list(aspect_ratios),
                             hidden=hidden, rpn_samples=rpn_samples, roi_samples=roi_samples, pre_nms=pre_nms, post_nms=post_nms,
                             mask_size=mask_size, mask_convs=mask_convs, keypoint_size=keypoint_size, keypoint_convs=keypoint_convs,
-                            head_channels=head_channels)
+                            head_channels=head_channels, detach_proposals=detach_proposals)
+        self.detach_proposals = detach_proposals
         if keypoints and "person" not in self.classes:
             raise ValueError(f"keypoints are those of the class 'person', which is not among {', '.join(self.classes[1:])}")
         self.backbone = ResNet(widths, blocks, norm=norm, rng=rng, dtype=dtype)
@@ -67,15 +71,16 @@ class MaskRCNN(Layer):
     def forward(self, images, targets, sizes, *, rng, train=True, proposals=None):
         """-> losses {name: scalar}, cache. images (N, 3, H, W) in [0, 1]; targets: N Samples; rng chooses the sampled anchors and regions.
 
-        proposals: given boxes [(R_i, 4)] take the place of the RPN's. A gradient check needs that: the proposals are constants to
-        backward, so they must not move while forward is run twice for a difference.
+        proposals: given boxes [(R_i, 4)] take the place of the RPN's. A gradient check needs that where proposals are detached: constants
+        to backward, they must not move while forward is run twice for a difference.
         """
         cache = new_cache(train)
         C, cache["backbone"] = self.backbone.forward(centre(images), train)
         P, cache["fpn"] = self.fpn.forward(C, train)
         found, rpn_losses, cache["rpn"] = self.rpn.forward(P, sizes, targets, rng, train)
-        proposals = found if proposals is None else proposals                # constants from here: approximate joint training
-        rois, labels, gt_deltas = self.box.targets(proposals, targets, rng)
+        cache["attached"] = proposals is None and not self.detach_proposals  # else approximate joint training: constants from here
+        cache["targets"] = chosen = new_cache(train)
+        rois, labels, gt_deltas = self.box.targets(found if proposals is None else proposals, targets, rng, chosen)
         _, box_losses, cache["box"] = self.box.forward(P, rois, labels, gt_deltas, train)
         positive = regions.positive_regions(rois, labels, targets)
         head_losses, cache["heads"] = regions.forward_heads(self.heads, P, positive, train)
@@ -84,9 +89,11 @@ class MaskRCNN(Layer):
     def backward(self, dlosses, cache):
         """dlosses[name] = weight of that loss (a missing one counts as zero) -> dimages, grads."""
         grads = {}
-        dP_heads, grads["heads"] = regions.backward_heads(self.heads, dlosses, cache.heads)
-        dP_box, grads["box"] = self.box.backward(dlosses, cache.box)
-        dP_rpn, grads["rpn"] = self.rpn.backward(dlosses, cache.rpn)
+        (dP_heads, drois_heads), grads["heads"] = regions.backward_heads(self.heads, dlosses, cache.heads)
+        (dP_box, drois, dgt_deltas), grads["box"] = self.box.backward_to_regions(dlosses, cache.box)
+        drois[cache.box.positive] += drois_heads                                                # the heads saw the positive ones
+        dproposals = self.box.targets_backward(drois, dgt_deltas, cache.targets) if cache.attached else None
+        dP_rpn, grads["rpn"] = self.rpn.backward(dlosses, cache.rpn, dproposals)
         dC, grads["fpn"] = self.fpn.backward(tree.add(dP_heads, dP_box, dP_rpn), cache.fpn)     # copy gate: one pyramid, many readers
         dimages, grads["backbone"] = self.backbone.backward(dC, cache.backbone)
         return dimages / SPREAD, grads

@@ -2,7 +2,8 @@
 
     rois, truth = head.targets(regions)                            which regions it wants to see, and what it shall say there
     outputs, losses, cache = head.forward(P, rois, truth, train)   outputs: an array with one row a region; losses empty without truth
-    dP, grads = head.backward(dlosses, cache)                      dP: one gradient a pyramid level
+    dP, grads = head.backward(dlosses, cache)                      dP: one gradient a pyramid level; the regions are constants to it
+    (dP, drois), grads = head.backward_to_regions(dlosses, cache)  may be left out; `detach_proposals=False` asks where they should move
     {field: rows} = head.decode(outputs, found, size)              found: the Detections of one image of this size that outputs are about
 
 Masks (`mask_head.py`) and poses (`keypoint_head.py`) are two such heads, `colour_head.py` is a third in few lines. In training a head sees
@@ -77,12 +78,18 @@ class RegionHead(Layer):
         """(F,) -> the indices of the regions of these classes that the head wants."""
         return np.arange(len(labels)) if self.labels is None else np.flatnonzero(np.isin(labels, self.labels))
 
+    def backward(self, dlosses, cache):
+        """dlosses: {name: loss weight}, a missing one counts as zero -> dP, grads."""
+        (dP, _drois), grads = self.backward_to_regions(dlosses, cache)
+        return dP, grads
+
 
 def forward_heads(heads, P, regions, train=True):
     """Every head learns from its regions -> losses of all, cache."""
-    losses, cache = {}, new_cache(train)
+    losses, cache = {}, new_cache(train, rois=regions.rois)
     for name, head in heads.items():
         rois, truth = head.targets(regions[head.wanted(regions.labels)])
+        cache["rois", name] = rois
         _, head_losses, cache[name] = head.forward(P, rois, truth, train)
         twice = set(losses) & set(head_losses)
         if twice:
@@ -92,12 +99,33 @@ def forward_heads(heads, P, regions, train=True):
 
 
 def backward_heads(heads, dlosses, cache):
-    """dlosses: {name: loss weight} -> dP, grads {head's name: its gradients}."""
-    dP, grads = None, {}
+    """dlosses: {name: loss weight} -> (dP, drois (F, 5)), grads {head's name: its gradients}.
+
+    To a head that has only `backward`, the regions are constants.
+    """
+    dP, drois, grads = None, np.zeros_like(cache.rois), {}
     for name, head in reversed(heads.items()):
-        dP_head, grads[name] = head.backward(dlosses, cache[name])
+        if hasattr(head, "backward_to_regions"):
+            (dP_head, drois_head), grads[name] = head.backward_to_regions(dlosses, cache[name])
+            drois[rows_among(cache["rois", name], cache.rois)] += drois_head        # copy gate: one region, a reader a head
+        else:
+            dP_head, grads[name] = head.backward(dlosses, cache[name])
         dP = tree.add(dP, dP_head)                                                  # copy gate: one pyramid, a reader a head
-    return dP, grads
+    return (dP, drois), grads
+
+
+def rows_among(chosen, rois):
+    """Which of the rois (F, 5) a head chose: chosen (n, 5), some of them in their order -> (n,) indices."""
+    rows, row = [], 0
+    for roi in chosen:
+        while row < len(rois) and (rois[row] != roi).any():
+            row += 1
+        if row == len(rois):
+            raise ValueError(f"targets() of a head with backward_to_regions must return some of the rois that it is given, in their order; "
+                             f"{roi.tolist()} is not among those left: was the box enlarged, or were the rows sorted?")
+        rows.append(row)
+        row += 1
+    return np.array(rows, np.int64)
 
 
 def decode_heads(heads, P, found, sizes):

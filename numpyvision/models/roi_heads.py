@@ -8,12 +8,13 @@ import numpy as np
 
 from numpyvision.boxes import coder, convert, iou, matching, nms, sampling
 from numpyvision.boxes.detections import Detections
-from numpyvision.cache import new_cache
+from numpyvision.cache import NoCache, new_cache
 from numpyvision.layers.base import Layer
 from numpyvision.layers.linear import Linear
 from numpyvision.layers.roi import PyramidRoIAlign
 from numpyvision.losses import classification, regression
 from numpyvision.models.targets import split_truth
+from numpyvision.ops import box_transform
 from numpyvision.ops.activation import relu_backward, relu_forward
 
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)    # 1 / the spread of the deltas (0.1, 0.1, 0.2, 0.2): Fast R-CNN normalises its targets by it
@@ -35,12 +36,14 @@ class BoxBranch(Layer):
         self.classifier = Linear(hidden, num_classes + 1, std=0.01, rng=rng, dtype=dtype)
         self.regressor = Linear(hidden, 4 * num_classes, std=0.001, rng=rng, dtype=dtype)
 
-    def targets(self, proposals, samples, rng):
+    def targets(self, proposals, samples, rng, cache=None):
         """Label the proposals, sample `num_samples` an image -> rois (R, 5), labels (R,) 0..K, gt_deltas (R, 4), zero for background.
 
-        The ground truth joins the proposals, so that the branch sees good boxes before the RPN finds any. Selection: no gradient.
+        The ground truth joins the proposals, so that the branch sees good boxes before the RPN finds any. What is chosen, and its label,
+        has no gradient; for the coordinates, which have one, `cache` remembers what `targets_backward` needs.
         """
-        rois, labels, deltas = [], [], []
+        rois, labels, deltas, cache = [], [], [], NoCache() if cache is None else cache
+        cache["counts"] = [len(boxes) for boxes in proposals]
         for i, (boxes, sample) in enumerate(zip(proposals, samples, strict=True)):
             gt_boxes, gt_labels, ignored = split_truth(sample, boxes.dtype)
             boxes = np.concatenate([boxes, gt_boxes])
@@ -51,11 +54,28 @@ class BoxBranch(Layer):
             row_labels = np.zeros(len(rows), np.int64)                                                # 0 = background
             if positive.any():
                 row_labels[positive] = gt_labels[matched[rows[positive]]]
-                row_deltas[positive] = coder.encode_boxes(gt_boxes[matched[rows[positive]]], boxes[positive], BOX_WEIGHTS)
+                row_deltas[positive], cache["encode", i] = box_transform.encode_boxes_forward(
+                    gt_boxes[matched[rows[positive]]], boxes[positive], BOX_WEIGHTS)
+            cache["rows", i], cache["positive", i] = rows, positive
             rois.append(np.concatenate([np.full((len(rows), 1), i, boxes.dtype), boxes], axis=1))
             labels.append(row_labels)
             deltas.append(row_deltas)
         return np.concatenate(rois), np.concatenate(labels), np.concatenate(deltas)
+
+    def targets_backward(self, drois, dgt_deltas, cache):
+        """drois (R, 5), dgt_deltas (R, 4) -> dproposals [(R_i, 4)]: a proposal moves its crop, and the target that is relative to it."""
+        dproposals, start = [], 0
+        for i, count in enumerate(cache.counts):
+            rows, positive = cache["rows", i], cache["positive", i]
+            dboxes, dtargets = drois[start:start + len(rows), 1:].copy(), dgt_deltas[start:start + len(rows)]
+            if positive.any():
+                _dgt_boxes, dreferences = box_transform.encode_boxes_backward(dtargets[positive], cache["encode", i])
+                dboxes[positive] += dreferences                                                       # copy gate: crop and target
+            found = rows < count                                                                      # the others are the truth itself
+            dproposals.append(np.zeros((count, 4), drois.dtype))
+            dproposals[i][rows[found]] = dboxes[found]
+            start += len(rows)
+        return dproposals
 
     def forward(self, P, rois, labels=None, gt_deltas=None, train=True):
         """-> (class_logits (R, K+1), box_deltas (R, K, 4)), losses (empty without labels), cache."""
@@ -78,11 +98,17 @@ class BoxBranch(Layer):
         return (class_logits, box_deltas), losses, cache
 
     def backward(self, dlosses, cache):
-        """dlosses: {name: loss weight}, a missing one counts as zero -> dP, grads."""
+        """dlosses: {name: loss weight}, a missing one counts as zero -> dP, grads. The regions are constants."""
+        (dP, _drois, _dgt_deltas), grads = self.backward_to_regions(dlosses, cache)
+        return dP, grads
+
+    def backward_to_regions(self, dlosses, cache):
+        """The gradient to all that forward read: -> (dP, drois (R, 5), dgt_deltas (R, 4)), grads."""
         grads, R = {}, cache.pool_shape[0]
-        dbox_deltas = np.zeros((R, self.num_classes, 4), cache.loss_box_reg.pred.dtype)
-        dbox_deltas[cache.positive, cache.column] = regression.smooth_l1_backward(
-            dlosses.get("loss_box_reg", 0.0), cache.loss_box_reg)
+        dpositive = regression.smooth_l1_backward(dlosses.get("loss_box_reg", 0.0), cache.loss_box_reg)
+        dbox_deltas, dgt_deltas = np.zeros((R, self.num_classes, 4), dpositive.dtype), np.zeros((R, 4), dpositive.dtype)
+        dbox_deltas[cache.positive, cache.column] = dpositive
+        dgt_deltas[cache.positive] = -dpositive                                                       # the loss sees their difference
         dclass_logits = classification.softmax_cross_entropy_backward(dlosses.get("loss_classifier", 0.0), cache.loss_classifier)
         dh_box, grads["regressor"] = self.regressor.backward(dbox_deltas.reshape(R, -1), cache.regressor)
         dh_class, grads["classifier"] = self.classifier.backward(dclass_logits, cache.classifier)
@@ -90,8 +116,8 @@ class BoxBranch(Layer):
         dh, grads["fc2"] = self.fc2.backward(dh, cache.fc2)
         dh = relu_backward(dh, cache.relu1)
         dh, grads["fc1"] = self.fc1.backward(dh, cache.fc1)
-        (dP, _drois), _ = self.pool.backward(dh.reshape(cache.pool_shape), cache.pool)                # _drois: proposals are constants
-        return dP, grads
+        (dP, drois), _ = self.pool.backward(dh.reshape(cache.pool_shape), cache.pool)
+        return (dP, drois, dgt_deltas), grads
 
     def decode(self, outputs, proposals, sizes, score_threshold=0.05, nms_threshold=0.5, max_detections=100):
         """Class logits and deltas -> one Detections an image: decode each class's box, clip, drop low scores, NMS class by class."""

@@ -1,7 +1,7 @@
 """Region proposal network (Ren et al. 2015, section 3.1): from every anchor, "is there an object?" and "how to move the box onto it".
 
 Shapes here: N images, L levels, A anchors a cell, H_l W_l size of level l, T = sum of A*H_l*W_l anchors an image; deltas are
-(dx, dy, dw, dh). Lecture L16-R01 to R06. Where the gradient stops is marked: matching, sampling and NMS choose, and a choice has no slope.
+(dx, dy, dw, dh). Lecture L16-R01 to R07. Where the gradient stops is marked: matching, sampling and NMS choose, and a choice has no slope.
 """
 import numpy as np
 
@@ -13,6 +13,7 @@ from numpyvision.layers.base import Layer
 from numpyvision.layers.conv import Conv2d
 from numpyvision.losses import classification, regression
 from numpyvision.models.targets import split_truth
+from numpyvision.ops import box_transform
 from numpyvision.ops.activation import relu_backward, relu_forward
 
 
@@ -74,7 +75,7 @@ class RPN(Layer):
         logits = flatten_levels(logit_maps, 1)[:, :, 0]                                               # (N, T)
         deltas = flatten_levels(delta_maps, 4)                                                        # (N, T, 4)
         anchors = self.anchors(P)                                                                     # (T, 4)
-        proposals = self.propose(logits, deltas, anchors, sizes, [m[0].size for m in logit_maps])
+        proposals = self.propose(logits, deltas, anchors, sizes, [m[0].size for m in logit_maps], cache)
         losses = {}
         if targets is not None:
             image, anchor, labels, gt_deltas = self.targets(anchors, targets, rng)                    # S sampled anchors of the batch
@@ -86,13 +87,18 @@ class RPN(Layer):
                 deltas[image[positive], anchor[positive]], gt_deltas, beta=self.beta, normalizer=max(len(labels), 1))
         return proposals, losses, cache
 
-    def backward(self, dlosses, cache):
-        """dlosses: {name: loss weight}, a missing one counts as zero -> dP, grads."""
+    def backward(self, dlosses, cache, dproposals=None):
+        """dlosses: {name: loss weight}, a missing one counts as zero -> dP, grads.
+
+        dproposals [(R_i, 4)]: the gradient to the proposals, where the second stage has one to give; None for constants.
+        """
         N, T = cache.shapes[0][0], sum(len(cell) * h * w for cell, (_, _, h, w) in zip(self.cells, cache.shapes, strict=True))
         dtype, image, anchor, positive = cache.loss_objectness.logits.dtype, cache.image, cache.anchor, cache.positive
         ddeltas, dlogits = np.zeros((N, T, 4), dtype), np.zeros((N, T), dtype)
         ddeltas[image[positive], anchor[positive]] = regression.smooth_l1_backward(
             dlosses.get("loss_rpn_box_reg", 0.0), cache.loss_rpn_box_reg)
+        if dproposals is not None:
+            ddeltas = ddeltas + self.propose_backward(dproposals, ddeltas, cache)                     # copy gate: deltas fed loss and boxes
         dlogits[image, anchor] = classification.sigmoid_bce_backward(dlosses.get("loss_objectness", 0.0), cache.loss_objectness)
         ddelta_maps = unflatten_levels(ddeltas, cache.shapes, [4 * len(cell) for cell in self.cells])
         dlogit_maps = unflatten_levels(dlogits[:, :, None], cache.shapes, [len(cell) for cell in self.cells])
@@ -105,11 +111,11 @@ class RPN(Layer):
                  for p, stride, cell in zip(P, self.strides, self.cells, strict=True)]
         return np.concatenate(grids).astype(P[0].dtype)
 
-    def propose(self, logits, deltas, anchors, sizes, per_level):
+    def propose(self, logits, deltas, anchors, sizes, per_level, cache):
         """The best boxes of each image: top `pre_nms` of each level, decoded, clipped, NMS within a level, top `post_nms` of all.
 
-        The gradient stops here. What is chosen has no slope, and the boxes' coordinates, which have one, are passed on as constants:
-        "approximate joint training" (paper 3.2). The second stage trains on them as if they had fallen from the sky.
+        Which boxes are chosen has no slope: the logits get no gradient from here. The boxes' coordinates have one, and it is the
+        detector's to say whether they are constants to the second stage, as if they had fallen from the sky (`detach_proposals`).
         """
         starts, proposals = np.concatenate([[0], np.cumsum(per_level)]), []
         for i, size in enumerate(sizes):
@@ -117,11 +123,23 @@ class RPN(Layer):
                     for start, stop in zip(starts[:-1], starts[1:], strict=True)]
             level = np.repeat(np.arange(len(best)), [len(b) for b in best])
             best = np.concatenate(best)
-            boxes = convert.clip_boxes(coder.decode_boxes(deltas[i, best], anchors[best]), tuple(size.tolist()))
+            boxes, cache["decode", i] = box_transform.decode_boxes_forward(deltas[i, best], anchors[best])
+            boxes, cache["clip", i] = box_transform.clip_boxes_forward(boxes, tuple(size.tolist()))
             big = convert.remove_small(boxes, 1.0)                                                    # under a pixel: nothing to crop
             kept = nms.batched_nms(boxes[big], logits[i, best[big]], level[big], self.nms_threshold)[:self.post_nms]
-            proposals.append(boxes[big][kept])
+            cache["best", i], cache["kept", i] = best, big[kept]
+            proposals.append(boxes[big[kept]])
         return proposals
+
+    def propose_backward(self, dproposals, deltas, cache):
+        """dproposals [(R_i, 4)] -> ddeltas, of the shape of deltas (N, T, 4): the chosen anchors' alone, through the clipping."""
+        ddeltas = np.zeros_like(deltas)
+        for i, dchosen in enumerate(dproposals):
+            dboxes = np.zeros_like(cache["clip", i].boxes)
+            dboxes[cache["kept", i]] = dchosen
+            dboxes = box_transform.clip_boxes_backward(dboxes, cache["clip", i])
+            ddeltas[i, cache["best", i]], _danchors = box_transform.decode_boxes_backward(dboxes, cache["decode", i])
+        return ddeltas
 
     def targets(self, anchors, samples, rng):
         """Label all anchors, sample `num_samples` an image (L16-R04) -> image (S,), anchor (S,), labels (S,), gt_deltas of positives."""
