@@ -13,7 +13,7 @@ from numpyvision.layers.conv import Conv2d
 from numpyvision.layers.roi import PyramidRoIAlign
 from numpyvision.layers.upsample import ConvTranspose2d, Upsample
 from numpyvision.losses import classification
-from numpyvision.models.regions import RegionHead
+from numpyvision.models.regions import CELLS, RegionHead
 from numpyvision.ops import resize
 from numpyvision.ops.activation import relu_backward, relu_forward
 
@@ -28,7 +28,7 @@ class KeypointBranch(RegionHead):
 
     def __init__(self, channels, labels, strides, output_size=14, hidden=32, convs=3, bilinear=False, joints=17, *, rng, dtype=np.float32):
         self.labels, self.joints, self.map_size = tuple(labels), joints, output_size * (4 if bilinear else 2)
-        self.pool = PyramidRoIAlign(output_size, strides)
+        self.pool = PyramidRoIAlign(output_size, strides, canonical_size=CELLS * output_size)
         self.convs = [Conv2d(channels if i == 0 else hidden, hidden, 3, padding=1, rng=rng, dtype=dtype) for i in range(convs)]
         self.logits = ConvTranspose2d(hidden if convs else channels, joints, 4, stride=2, padding=1, rng=rng, dtype=dtype)
         self.logits.params["w"] *= self.logits.params["w"].dtype.type(0.1)     # training begins with an even map, at a loss of log(M * M)

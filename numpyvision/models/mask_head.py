@@ -13,7 +13,7 @@ from numpyvision.layers.conv import Conv2d
 from numpyvision.layers.roi import PyramidRoIAlign
 from numpyvision.layers.upsample import ConvTranspose2d
 from numpyvision.losses import classification
-from numpyvision.models.regions import RegionHead
+from numpyvision.models.regions import CELLS, RegionHead
 from numpyvision.ops.activation import relu_backward, relu_forward
 
 
@@ -25,7 +25,7 @@ class MaskBranch(RegionHead):
 
     def __init__(self, channels, num_classes, strides, output_size=7, hidden=32, convs=2, soft_targets=False, *, rng, dtype=np.float32):
         self.mask_size, self.soft_targets = 2 * output_size, soft_targets
-        self.pool = PyramidRoIAlign(output_size, strides)
+        self.pool = PyramidRoIAlign(output_size, strides, canonical_size=CELLS * output_size)
         self.convs = [Conv2d(channels if i == 0 else hidden, hidden, 3, padding=1, rng=rng, dtype=dtype) for i in range(convs)]
         self.upsample = ConvTranspose2d(hidden if convs else channels, hidden, 2, stride=2, rng=rng, dtype=dtype)
         self.logits = Conv2d(hidden, num_classes, 1, std=0.001, rng=rng, dtype=dtype)

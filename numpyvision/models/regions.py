@@ -22,6 +22,10 @@ from numpyvision.cache import new_cache
 from numpyvision.layers.base import Layer
 from numpyvision.models.targets import split_truth, unsure_objects
 
+# A region S cells wide is cut at its best from the level on which it is about S cells wide itself. The box branch (S = 7) takes regions of
+# 96 pixels from level 4; a head that wants S = 14 takes those of 192 from there, and so smaller regions from finer levels than the box.
+CELLS = 96 / 7
+
 
 @dataclasses.dataclass
 class Regions:
