@@ -157,6 +157,26 @@ def predict(
 
 
 @app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    weights: Annotated[Path, typer.Argument(help="The file to write, .safetensors.")],
+    half: Annotated[bool, typer.Option("--half", help="Store numbers in 16 bits: half the file, rounded.")] = False,
+):
+    """Write a run's weights and config to one small file, without the optimiser.
+
+    `runs.load_weights(FILE)` in Python builds the model again.
+
+    \b
+    Examples:
+      numpyvision export runs/faster_rcnn cells.safetensors
+      numpyvision export runs/faster_rcnn cells.safetensors --half
+    """
+    from numpyvision import runs
+    runs.export(run, weights, half)
+    print(f"{weights}: {weights.stat().st_size / 1e6:.2f} MB")
+
+
+@app.command()
 def gradcheck(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Operations, losses and layers. Default: all.")] = None,
     list_names: Annotated[bool, typer.Option("--list", help="Print the names that can be checked.")] = False,

@@ -181,6 +181,26 @@ def load(run):
     return model, config
 
 
+def export(run, path, half=False):
+    """Write the weights of a run alone, no optimiser, with all it takes to build their model: one file to give away. half: in 16 bits."""
+    if path.exists():
+        raise ValueError(f"{path}: is there already, and nothing is overwritten; name another file")
+    model, config = load(run)
+    config = config | {"data": config["data"].partition(":")[0]}       # a folder of this machine means nothing on another
+    checkpoint.save(path, model, step=checkpoint.read(Path(run) / loop.CHECKPOINT).step, config=config, half=half)
+
+
+def load_weights(path):
+    """(model, config) of a file that `export` wrote."""
+    config = checkpoint.read(path).config
+    missing = [key for key in ("name", "seed", "model") if key not in config]
+    if missing:
+        raise ValueError(f"{path}: config.{missing[0]}: absent; it was not written by `numpyvision export`")
+    model = build(config)
+    checkpoint.load(path, model)
+    return model, config
+
+
 # ---------------------------------------------------------------------------------------------------------------- names that are free
 def numbered(base):
     """base, base-2, base-3, ..."""

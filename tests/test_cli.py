@@ -17,7 +17,7 @@ from numpyvision.training import loop
 
 XML = """<annotation><filename>{name}.png</filename><size><width>64</width><height>48</height></size>
 <object><name>{label}</name><bndbox><xmin>5</xmin><ymin>6</ymin><xmax>30</xmax><ymax>40</ymax></bndbox></object></annotation>"""
-COMMANDS = [["train"], ["eval"], ["predict"], ["compare"], ["gradcheck"], ["data", "check"], ["data", "show"]]
+COMMANDS = [["train"], ["eval"], ["predict"], ["export"], ["compare"], ["gradcheck"], ["data", "check"], ["data", "show"]]
 
 
 def write_voc(folder, count=4, splits=("train", "val")):

@@ -27,16 +27,17 @@ class Checkpoint:
     optimizer: dict = field(default_factory=dict)
 
 
-def save(path, model, optimizer=None, step=0, config=None):
+def save(path, model, optimizer=None, step=0, config=None, half=False):
     """Write a checkpoint so that `path` holds, at every instant, either the old complete file or the new complete one.
 
     The new one is written beside it, forced to the disk, and only then given the name: a crash or a full disk costs the new file only.
-    The bytes depend on the contents alone, so that two equal runs give equal files.
+    The bytes depend on the contents alone, so that two equal runs give equal files. half: floats are stored in 16 bits, and `read` gives
+    them back as float32, rounded to 11 binary digits: enough to predict with, not to go on training bit for bit.
     """
     from safetensors.numpy import save as to_bytes
     sections = {"params": dict(model.named_params()), "buffers": dict(model.named_buffers()),
                 "optimizer": optimizer.state_dict() if optimizer else {}}
-    tensors = {f"{section}.{name}": _as_stored(array) for section, part in sections.items() for name, array in part.items()}
+    tensors = {f"{section}.{name}": _as_stored(array, half) for section, part in sections.items() for name, array in part.items()}
     about = {"format_version": FORMAT_VERSION, "step": int(step), "config": config or {}}
     # one metadata entry, because safetensors writes several in random order
     write_atomically(path, to_bytes(tensors, metadata={"numpyvision": json.dumps(about, sort_keys=True)}))
@@ -106,8 +107,9 @@ def write_atomically(path, data):
             os.close(folder)
 
 
-def _as_stored(array):
-    return np.ascontiguousarray(backend.to_numpy(array)).reshape(array.shape)      # ascontiguousarray turns () into (1,)
+def _as_stored(array, half=False):
+    stored = np.ascontiguousarray(backend.to_numpy(array)).reshape(array.shape)    # ascontiguousarray turns () into (1,)
+    return stored.astype(np.float16) if half and stored.dtype.kind == "f" else stored
 
 
 def _about(path, metadata):
@@ -129,7 +131,8 @@ def _about(path, metadata):
 
 def _tensor(path, file, name):
     try:
-        return file.get_tensor(name)
+        array = file.get_tensor(name)
+        return array.astype(np.float32) if array.dtype == np.float16 else array      # no model computes in 16 bits: they only store
     except Exception as error:                                        # a dtype that NumPy does not have (bfloat16), bad bytes
         raise ValueError(f"{path}: tensor {name}: cannot be read as a NumPy array ({error})") from None
 
