@@ -67,21 +67,26 @@ def classifier(classes, spec="scenes"):
 def fcn(classes, spec="scenes"):
     """FCN-8s on scenes. In photographs what is sought may be a dozen pixels wide (a nucleus): there the skips go down to stride 2."""
     if spec.startswith("scenes"):
-        return Recipe(model=dict(classes=list(classes), balance=0.5), steps=3200, extra=label_maps(spec), **SEGMENTATION)
-    return Recipe(model=dict(classes=list(classes), skips="2s"), steps=1200, short_steps=30, extra=label_maps(spec), **SEGMENTATION)
+        return Recipe(model=pixel_classes(classes, spec, balance=0.5), steps=2400, extra=label_maps(spec), **SEGMENTATION)
+    return Recipe(model=pixel_classes(classes, spec, skips="2s"), steps=1200, short_steps=30, extra=label_maps(spec), **SEGMENTATION)
 
 
 def deconvnet(classes, spec="scenes"):
     """DeconvNet with three pools."""
-    return Recipe(model=dict(classes=list(classes), balance=0.5), steps=2200, extra=label_maps(spec), **SEGMENTATION)
+    return Recipe(model=pixel_classes(classes, spec, balance=0.5), steps=2000, extra=label_maps(spec), **SEGMENTATION)
 
 
 def sliding_window(classes, spec="scenes"):
     """A classifier of patches, 64 of each image."""
-    return Recipe(model=dict(classes=list(classes)), steps=1500, extra=label_maps(spec), **SEGMENTATION)
+    return Recipe(model=pixel_classes(classes, spec), steps=1500, extra=label_maps(spec), **SEGMENTATION)
 
 
 SEGMENTATION = dict(batch_size=4, lr=0.005, optimizer="adamw", weight_decay=1e-3, clip=5.0)
+
+
+def pixel_classes(classes, spec, **model):
+    """The arguments of a model that labels pixels. A scene is all things and stuff: its class 0 is a number without a pixel."""
+    return dict(classes=list(classes), unused=[0] if spec.startswith("scenes") else [], **model)
 
 
 def label_maps(spec):

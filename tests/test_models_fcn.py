@@ -50,6 +50,13 @@ def test_lecture_g04_scores_at_every_pixel_and_the_lower_class_where_two_are_equ
     assert (net.predict(images)[:, 16:-16] == 1).all()                   # classes 1 and 2 are equal
 
 
+def test_an_unused_class_is_no_answer():
+    net, (images, _, _) = model(unused=(1, 3)), batch()
+    for layer in net.score.values():
+        layer.params["b"][:] = [0, 9, 1, 9]
+    assert (net.predict(images)[:, 16:-16] == 2).all() and build("fcn", net.config(), rng=np.random.default_rng(0)).unused == (1, 3)
+
+
 @pytest.mark.parametrize("upsampler", UPSAMPLERS)
 def test_skips_start_at_zero(upsampler):
     """Paper, 4.2: before training FCN-8s answers as its coarsest scores do; after a step the skips have moved."""

@@ -58,16 +58,17 @@ class DeconvNet(Layer):
     """Scores of len(classes) classes for every pixel. The paper: 5 pools, widths 64 to 512, fc of 4096; here the small setting.
 
     balance: from 0 (the paper: every pixel counts alike) to 1, how much frequent classes are thinned out in training (models/pixels.py).
+    unused: classes that the data numbers but never has, so that they are no answer.
     """
 
     task = "semantic"                                                   # reads Sample.semantic; its classes are a data set's semantic ones
 
     def __init__(self, classes, widths=(16, 32, 64), convs=(1, 2, 2), fc_channels=96, fc_size=5, norm="batch",
-                 balance=0.0, *, rng, dtype=np.float32):
+                 balance=0.0, unused=(), *, rng, dtype=np.float32):
         self.classes = tuple(classes)
         self._config = dict(classes=list(classes), widths=list(widths), convs=list(convs), fc_channels=fc_channels, fc_size=fc_size,
-                            norm=norm, balance=balance)
-        self.balance = balance
+                            norm=norm, balance=balance, unused=list(unused))
+        self.balance, self.unused = balance, tuple(unused)
         options = dict(norm=norm, rng=rng, dtype=dtype)
         self.backbone = VGG(widths, convs, **options)
         self.fc = Sequential(ConvNormReLU(widths[-1], fc_channels, fc_size, **options),    # fc6: 7x7, here with padding, so of P_L's size
@@ -108,7 +109,7 @@ class DeconvNet(Layer):
 
     def predict(self, images, sizes=None):
         """-> the class of every pixel, (N, H, W) uint8; beyond an image's own size it means nothing."""
-        return class_maps(self.scores(images, train=False)[0])
+        return class_maps(self.scores(images, train=False)[0], self.unused)
 
     def config(self):
         """Everything needed to build this model again, as JSON can hold it."""

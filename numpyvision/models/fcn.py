@@ -29,18 +29,19 @@ class FCN(Layer):
     """Scores of len(classes) classes for every pixel. skips: one of FINEST; upsampler: one of layers.upsample.UPSAMPLERS.
 
     balance: from 0 (the paper: every pixel counts alike) to 1, how much frequent classes are thinned out in training (models/pixels.py).
+    unused: classes that the data numbers but never has, so that they are no answer.
     """
 
     task = "semantic"                                                   # reads Sample.semantic; its classes are a data set's semantic ones
 
     def __init__(self, classes, skips="8s", upsampler="transposed", widths=(16, 32, 64, 96, 128), convs=(1, 2, 2, 2, 2), norm="batch",
-                 balance=0.0, *, rng, dtype=np.float32):
+                 balance=0.0, unused=(), *, rng, dtype=np.float32):
         if skips not in FINEST:
             raise ValueError(f"skips must be one of {', '.join(FINEST)}, got {skips!r}")
         self.classes = tuple(classes)
         self._config = dict(classes=list(classes), skips=skips, upsampler=upsampler, widths=list(widths), convs=list(convs), norm=norm,
-                            balance=balance)
-        self.balance, K1, self.finest = balance, len(classes), FINEST[skips]
+                            balance=balance, unused=list(unused))
+        self.balance, self.unused, K1, self.finest = balance, tuple(unused), len(classes), FINEST[skips]
         self.backbone = VGG(widths, convs, norm, rng=rng, dtype=dtype)
         self.fc = ConvNormReLU(widths[-1], widths[-1], 3, norm, rng=rng, dtype=dtype)      # the paper's fc6 and fc7 as a convolution
         # Skips start at zero (paper, 4.2), so that training begins with the coarse answer and learns what to add to it.
@@ -88,7 +89,7 @@ class FCN(Layer):
 
     def predict(self, images, sizes=None):
         """-> the class of every pixel, (N, H, W) uint8; beyond an image's own size it means nothing."""
-        return class_maps(self.scores(images, train=False)[0])
+        return class_maps(self.scores(images, train=False)[0], self.unused)
 
     def config(self):
         """Everything needed to build this model again, as JSON can hold it."""

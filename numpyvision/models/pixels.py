@@ -34,6 +34,13 @@ def thin_out(labels, power, rng):
     return np.where(rng.random(labels.shape, np.float32) < keep[labels], labels, np.uint8(IGNORED))
 
 
-def class_maps(scores):
-    """The class of the highest score at every pixel, the lower number where two are equal: (N, K1, H, W) -> (N, H, W) uint8 (L16-G04)."""
+def class_maps(scores, unused=()):
+    """The class of the highest score at every pixel, the lower number where two are equal: (N, K1, H, W) -> (N, H, W) uint8 (L16-G04).
+
+    unused: classes that are numbered but that no pixel ever has (in scenes everything is a thing or stuff, and 0 nothing); they are not
+    answered. One such pixel among millions would enter the mean IoU as a whole class of IoU 0.
+    """
+    if len(unused):
+        scores = scores.copy()
+        scores[:, list(unused)] = -np.inf
     return scores.argmax(axis=1).astype(np.uint8)

@@ -34,18 +34,19 @@ class SlidingWindow(Layer):
     """A patch classifier of len(classes) classes. kernels: the sizes of its convolutions; pooled: a 2x2 max pool between every two of them.
 
     The side p of the patch follows from them: kernels (4, 4, 5) with pools see 29 pixels. No batch or group norm: statistics over a
-    patch and over the whole image differ, and the two runs would no longer be equal.
+    patch and over the whole image differ, and the two runs would no longer be equal. unused: classes that the data numbers but never has,
+    so that they are no answer.
     """
 
     task = "semantic"                                                   # reads Sample.semantic; its classes are a data set's semantic ones
 
-    def __init__(self, classes, widths=(16, 32, 64), kernels=(4, 4, 5), pooled=True, hidden=64, patches_per_image=64, *, rng,
+    def __init__(self, classes, widths=(16, 32, 64), kernels=(4, 4, 5), pooled=True, hidden=64, patches_per_image=64, unused=(), *, rng,
                  dtype=np.float32):
         if len(widths) != len(kernels):
             raise ValueError(f"kernels must be one size a convolution, got {len(kernels)} for {len(widths)} widths")
-        self.classes, self.patches_per_image = tuple(classes), patches_per_image
+        self.classes, self.patches_per_image, self.unused = tuple(classes), patches_per_image, tuple(unused)
         self._config = dict(classes=list(classes), widths=list(widths), kernels=list(kernels), pooled=pooled, hidden=hidden,
-                            patches_per_image=patches_per_image)
+                            patches_per_image=patches_per_image, unused=list(unused))
         ins = (3, *widths[:-1])
         self.convs = [Conv2d(a, b, k, rng=rng, dtype=dtype) for a, b, k in zip(ins, widths, kernels, strict=True)]
         self.convs += [Conv2d(widths[-1], hidden, 1, rng=rng, dtype=dtype)]                # fully connected: a 1x1 convolution
@@ -117,7 +118,7 @@ class SlidingWindow(Layer):
 
     def predict(self, images, sizes=None):
         """-> the class of every pixel, (N, H, W) uint8; beyond an image's own size it means nothing."""
-        return class_maps(self.scores(images))
+        return class_maps(self.scores(images), self.unused)
 
     # ------------------------------------------------------------------------------------------------------------ what the two ways cost
     def multiply_adds(self, height, width):
