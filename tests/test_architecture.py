@@ -20,7 +20,7 @@ FLOORS = {
 }
 TOP_FILES = {"__init__", "backend", "tree", "cache", "recipes", "runs", "compare", "cli", "__main__"}     # files, not folders: may read their equals
 # what systems in models/ may share; every other file there is one system
-BRANCHES = {"rpn", "roi_heads", "regions", "mask_head", "keypoint_head", "pixels", "images", "targets"}
+BRANCHES = {"rpn", "roi_heads", "regions", "mask_head", "keypoint_head", "pixels", "images", "targets", "region_proposals", "why"}
 MODULES = sorted(ROOT.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in MODULES}
 RANDOM_ALLOWED = {"default_rng", "Generator", "SeedSequence", "BitGenerator", "PCG64", "PCG64DXSM", "Philox"}

@@ -1,4 +1,4 @@
-"""RoI Align over a feature pyramid: each region is cut from the level that suits its size.
+"""RoI Align and RoI Pool over a feature pyramid: each region is cut from the level that suits its size.
 
 Shapes here: R regions over the batch, rois (R, 5) = (batch_index, x1, y1, x2, y2) in image pixels; L levels, finest first.
 """
@@ -7,7 +7,7 @@ import numpy as np
 from numpyvision.boxes import levels
 from numpyvision.cache import NoCache, new_cache
 from numpyvision.layers.base import Layer
-from numpyvision.ops import roi
+from numpyvision.ops import roi, roi_pool
 
 
 class RoIAlign(Layer):
@@ -52,3 +52,26 @@ class PyramidRoIAlign(Layer):
             (dp, drois[rows]), _ = self.aligns[l].backward(dout[rows], cache["align", l])
             dP.append(dp)
         return (tuple(dP), drois), {}
+
+
+class RoIPool(Layer):
+    """(N, C, H, W) and rois (R, 5) -> (R, C, S, S), boxes snapped to cells (L16-F03)."""
+
+    def __init__(self, output_size, spatial_scale, mode="caffe"):
+        self.output_size, self.spatial_scale, self.mode = output_size, spatial_scale, mode
+
+    def forward(self, x, rois, train=True):
+        out, cache = roi_pool.roi_pool_forward(x, rois, self.output_size, self.spatial_scale, self.mode)
+        return out, cache if train else NoCache()
+
+    def backward(self, dout, cache):
+        """dout (R, C, S, S) -> (dx, drois), {}: drois is zero, for the crop moves in jumps (L16-F05)."""
+        return roi_pool.roi_pool_backward(dout, cache), {}
+
+
+class PyramidRoIPool(PyramidRoIAlign):
+    """The same choice of levels, cropped by RoI Pool."""
+
+    def __init__(self, output_size, strides, canonical_size=96, canonical_level=4, mode="caffe"):
+        super().__init__(output_size, strides, canonical_size, canonical_level)
+        self.aligns = [RoIPool(output_size, 1 / s, mode) for s in strides]

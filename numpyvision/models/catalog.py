@@ -3,11 +3,13 @@ import importlib
 
 MODELS = {"classifier": "numpyvision.models.classifier:Classifier",
           "deconvnet": "numpyvision.models.deconvnet:DeconvNet",
+          "fast_rcnn": "numpyvision.models.fast_rcnn:FastRCNN",
           "faster_rcnn": "numpyvision.models.faster_rcnn:FasterRCNN",
           "fcn": "numpyvision.models.fcn:FCN",
           "joint_rcnn": "numpyvision.models.mask_rcnn:MaskRCNN",
           "keypoint_rcnn": "numpyvision.models.mask_rcnn:MaskRCNN",            # the same file with other branches on, see recipes.py
           "mask_rcnn": "numpyvision.models.mask_rcnn:MaskRCNN",
+          "slow_rcnn": "numpyvision.models.slow_rcnn:SlowRCNN",
           "sliding_window": "numpyvision.models.sliding_window:SlidingWindow"}
 
 

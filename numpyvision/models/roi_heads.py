@@ -110,7 +110,7 @@ class BoxBranch(Layer):
         dbox_deltas[cache.positive, cache.column] = dpositive
         dgt_deltas[cache.positive] = -dpositive                                                       # the loss sees their difference
         dclass_logits = classification.softmax_cross_entropy_backward(dlosses.get("loss_classifier", 0.0), cache.loss_classifier)
-        dh_box, grads["regressor"] = self.regressor.backward(dbox_deltas.reshape(R, -1), cache.regressor)
+        dh_box, grads["regressor"] = self.regressor.backward(dbox_deltas.reshape(R, 4 * self.num_classes), cache.regressor)
         dh_class, grads["classifier"] = self.classifier.backward(dclass_logits, cache.classifier)
         dh = relu_backward(dh_class + dh_box, cache.relu2)                                            # copy gate: h fed both
         dh, grads["fc2"] = self.fc2.backward(dh, cache.fc2)
