@@ -124,3 +124,21 @@ def test_complains(mode):
         nms.nms(boxes, np.array([1.0, 1.0]), 50)
     with pytest.raises(ValueError, match="idxs"):
         nms.batched_nms(boxes, np.array([1.0, 1.0]), np.array([0.0, 1.0]), 0.5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_suppressed_by_agrees_with_nms(mode, dtype):
+    for seed in range(4):
+        rng = np.random.default_rng([seed, 12])
+        boxes, scores = scene(rng, 60, dtype)
+        if seed > 1:
+            boxes = boxes + rng.random((60, 4)).astype(dtype) / 4
+        for idxs in (None, rng.integers(0, 3, 60)):
+            kept = nms.nms(boxes, scores, 0.4) if idxs is None else nms.batched_nms(boxes, scores, idxs, 0.4)
+            by = nms.suppressed_by(boxes, kept, 0.4, idxs)
+            assert sorted(kept) == np.flatnonzero(by < 0).tolist() and set(by[by >= 0]) <= set(kept)
+            for i in np.flatnonzero(by >= 0):
+                stands_before = [k for k in kept if (-scores[k], k) < (-scores[i], i) and (idxs is None or idxs[k] == idxs[i])
+                                 and iou.box_iou(boxes[i:i + 1], boxes[k:k + 1])[0, 0] > dtype(0.4)]
+                assert by[i] == stands_before[0]
+    assert nms.suppressed_by(boxes[:0], np.zeros(0, np.int64), 0.4).tolist() == []

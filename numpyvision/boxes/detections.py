@@ -12,7 +12,8 @@ class Detections:
 
     Where the detector has the branch for it, also `masks` (D, H, W) bool and `keypoints` (D, J, 3) = (x, y, v), v 2 where the detector is
     sure of the joint, 1 where it guesses, 0 where there is none; None otherwise. `more` holds further rows an object by name: mask_probs
-    (D, M, M), keypoint_probs (D, J), keypoint_logits (D, J), and what heads of the user's own say.
+    (D, M, M), keypoint_probs (D, J), keypoint_logits (D, J), and what heads of the user's own say. `trace` is how they came about, stage
+    by stage (`models/why.py`), of `predict(..., trace=True)`.
 
     `len(d)`, `d[mask]`, `d[indices]`, `d[:10]` and `d[3]` (still a Detections, of one row) choose rows of all fields alike.
     """
@@ -23,6 +24,7 @@ class Detections:
     masks: np.ndarray | None = None
     keypoints: np.ndarray | None = None
     more: dict = dataclasses.field(default_factory=dict)
+    trace: object = dataclasses.field(default=None, repr=False, compare=False)
 
     def __post_init__(self):
         D = len(self.scores)
@@ -48,6 +50,19 @@ class Detections:
         more = {name: choose(rows) for name, rows in self.more.items()}
         fields = ("boxes", "labels", "scores", "masks", "keypoints")
         return dataclasses.replace(self, **{name: choose(getattr(self, name)) for name in fields}, more=more)
+
+    def why(self, i):
+        """How the i-th detection came about, from its anchor to its score -> an Explanation to print."""
+        return self._traced().why(int(self.more["candidate"][i]))
+
+    def explain_missing(self, gt_box, gt_label, iou_threshold=0.5):
+        """Where the object of this box and label was lost -> an Explanation to print, whose `cause` is one word."""
+        return self._traced().explain_missing(gt_box, gt_label, iou_threshold)
+
+    def _traced(self):
+        if self.trace is None:
+            raise ValueError("these detections do not know how they came about; predict with trace=True")
+        return self.trace
 
     def with_rows(self, **rows):
         """The same detections with these fields: `masks` and `keypoints` by their names, any other one into `more`."""

@@ -51,6 +51,20 @@ def batched_nms(boxes, scores, idxs, iou_threshold):
     return kept[xp.argsort(-scores[kept], kind="stable")]
 
 
+def suppressed_by(boxes, kept, iou_threshold, idxs=None):
+    """Which kept box dropped each of the others: the first of the kept, best score first, that overlaps it by more than the threshold.
+
+    boxes (N, 4), and kept (n,) as nms(boxes, scores, iou_threshold) gave it, or batched_nms with idxs -> (N,) int64, -1 for the kept.
+    """
+    by, dropped = np.full(len(boxes), -1, np.int64), np.setdiff1d(np.arange(len(boxes)), kept)
+    if len(dropped):
+        over = iou.box_iou(boxes[kept], boxes[dropped]) > boxes.dtype.type(iou_threshold)                # (n, N - n)
+        if idxs is not None:
+            over &= idxs[kept][:, None] == idxs[dropped]
+        by[dropped] = kept[over.argmax(axis=0)]
+    return by
+
+
 def _check(boxes, scores, iou_threshold):
     convert.require_boxes("boxes", boxes)
     arguments.array("scores", scores, 1, "(N,)")

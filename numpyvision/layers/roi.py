@@ -34,9 +34,13 @@ class PyramidRoIAlign(Layer):
         self.first_level = int(np.log2(strides[0]))
         self.aligns = [RoIAlign(output_size, 1 / s, sampling_ratio) for s in strides]
 
+    def levels(self, rois):
+        """Which of the L levels each region is cut from: (R,) int64, 0 the finest."""
+        last = self.first_level + len(self.aligns) - 1
+        return levels.assign_levels(rois[:, 1:], self.first_level, last, self.canonical_size, self.canonical_level) - self.first_level
+
     def forward(self, P, rois, train=True):
-        last = self.first_level + len(P) - 1
-        level = levels.assign_levels(rois[:, 1:], self.first_level, last, self.canonical_size, self.canonical_level) - self.first_level
+        level = self.levels(rois)
         S, cache = self.aligns[0].output_size, new_cache(train, level=level, shapes=[p.shape for p in P])
         out = np.empty((len(rois), P[0].shape[1], S, S), P[0].dtype)
         for l, p in enumerate(P):

@@ -18,6 +18,7 @@ from numpyvision.layers.resnet import ResNet
 from numpyvision.models.images import SPREAD, centre
 from numpyvision.models.roi_heads import BoxBranch
 from numpyvision.models.rpn import RPN
+from numpyvision.models.why import Trace
 
 LOSSES = ("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg")
 
@@ -73,13 +74,19 @@ class FasterRCNN(Layer):
         dimages, grads["backbone"] = self.backbone.backward(dC, cache.backbone)
         return dimages / SPREAD, grads
 
-    def predict(self, images, sizes, score_threshold=0.05, nms_threshold=0.5, max_detections=100):
-        """-> one Detections an image, boxes in pixels of the batch's images."""
+    def predict(self, images, sizes, score_threshold=0.05, nms_threshold=0.5, max_detections=100, trace=False):
+        """-> one Detections an image, boxes in pixels of the batch's images.
+
+        trace: -> also a list of one `why.Trace` an image, what every stage had in hand; then `found[0].why(3)` and
+        `found[0].explain_missing(box, label)` tell how a detection came about, and where an object was lost.
+        """
         C, _ = self.backbone.forward(centre(images), train=False)
         P, _ = self.fpn.forward(C, train=False)
-        proposals, _, _ = self.rpn.forward(P, sizes, train=False)
+        traces = [Trace(self.classes) for _ in sizes] if trace else None
+        proposals, _, _ = self.rpn.forward(P, sizes, train=False, traces=traces)
         outputs, _, _ = self.box.forward(P, boxes_to_rois(proposals), train=False)
-        return self.box.decode(outputs, proposals, sizes, score_threshold, nms_threshold, max_detections)
+        found = self.box.decode(outputs, proposals, sizes, score_threshold, nms_threshold, max_detections, traces)
+        return (found, traces) if trace else found
 
     def config(self):
         """Everything needed to build this model again, as JSON can hold it."""

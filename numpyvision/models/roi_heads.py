@@ -4,6 +4,8 @@ Every branch reads the pyramid and a list of proposals and offers `targets, forw
 
 Shapes here: N images, R regions over the batch, K foreground classes, S side of a cut-out region, P_l (N, C, H_l, W_l).
 """
+import dataclasses
+
 import numpy as np
 
 from numpyvision.boxes import coder, convert, iou, matching, nms, sampling
@@ -119,12 +121,15 @@ class BoxBranch(Layer):
         (dP, drois), _ = self.pool.backward(dh.reshape(cache.pool_shape), cache.pool)
         return (dP, drois, dgt_deltas), grads
 
-    def decode(self, outputs, proposals, sizes, score_threshold=0.05, nms_threshold=0.5, max_detections=100):
-        """Class logits and deltas -> one Detections an image: decode each class's box, clip, drop low scores, NMS class by class."""
+    def decode(self, outputs, proposals, sizes, score_threshold=0.05, nms_threshold=0.5, max_detections=100, traces=None):
+        """Class logits and deltas -> one Detections an image: decode each class's box, clip, drop low scores, NMS class by class.
+
+        traces: a `why.Trace` an image, to be told what happens; None tells nobody.
+        """
         class_logits, box_deltas = outputs
-        scores = classification.softmax(class_logits)[:, 1:]                                          # (R, K): background never reported
-        found, start = [], 0
-        for boxes, size in zip(proposals, sizes, strict=True):
+        probs = classification.softmax(class_logits)                                                  # (R, K + 1)
+        scores, found, start = probs[:, 1:], [], 0                                                    # background is never reported
+        for i, (boxes, size) in enumerate(zip(proposals, sizes, strict=True)):
             rows = slice(start, start + len(boxes))
             start += len(boxes)
             decoded = coder.decode_boxes(box_deltas[rows], boxes[:, None], BOX_WEIGHTS)               # (R_i, K, 4)
@@ -132,6 +137,11 @@ class BoxBranch(Layer):
             candidates = convert.clip_boxes(decoded[region, column], tuple(size.tolist()))
             score = scores[rows][region, column]
             big = convert.remove_small(candidates, 1.0)
-            kept = big[nms.batched_nms(candidates[big], score[big], column[big], nms_threshold)[:max_detections]]
-            found.append(Detections(candidates[kept], column[kept] + 1, score[kept]))
+            kept = nms.batched_nms(candidates[big], score[big], column[big], nms_threshold)
+            chosen = big[kept[:max_detections]]
+            found.append(Detections(candidates[chosen], column[chosen] + 1, score[chosen]))
+            if traces is not None:
+                traces[i].tell_final(self, boxes, probs[rows], decoded, region, column, candidates, big, kept,
+                                     (score_threshold, nms_threshold, max_detections))
+                found[i] = dataclasses.replace(found[i], more={"candidate": chosen}, trace=traces[i])
         return found

@@ -68,14 +68,17 @@ class RPN(Layer):
         self.pre_nms, self.post_nms, self.nms_threshold, self.beta = pre_nms, post_nms, nms_threshold, beta
         self.head = RPNHead(channels, len(self.cells[0]), rng=rng, dtype=dtype)
 
-    def forward(self, P, sizes, targets=None, rng=None, train=True):
-        """-> proposals [(R_i, 4)], losses (empty without targets), cache. sizes (N, 2): the true (H, W) of each image in the batch."""
+    def forward(self, P, sizes, targets=None, rng=None, train=True, traces=None):
+        """-> proposals [(R_i, 4)], losses (empty without targets), cache. sizes (N, 2): the true (H, W) of each image in the batch.
+
+        traces: a `why.Trace` an image, to be told what happens; None tells nobody.
+        """
         cache = new_cache(train, shapes=[p.shape for p in P])
         (logit_maps, delta_maps), cache["head"] = self.head.forward(P, train)
         logits = flatten_levels(logit_maps, 1)[:, :, 0]                                               # (N, T)
         deltas = flatten_levels(delta_maps, 4)                                                        # (N, T, 4)
         anchors = self.anchors(P)                                                                     # (T, 4)
-        proposals = self.propose(logits, deltas, anchors, sizes, [m[0].size for m in logit_maps], cache)
+        proposals = self.propose(logits, deltas, anchors, sizes, [m[0].size for m in logit_maps], cache, traces)
         losses = {}
         if targets is not None:
             image, anchor, labels, gt_deltas = self.targets(anchors, targets, rng)                    # S sampled anchors of the batch
@@ -111,7 +114,7 @@ class RPN(Layer):
                  for p, stride, cell in zip(P, self.strides, self.cells, strict=True)]
         return np.concatenate(grids).astype(P[0].dtype)
 
-    def propose(self, logits, deltas, anchors, sizes, per_level, cache):
+    def propose(self, logits, deltas, anchors, sizes, per_level, cache, traces=None):
         """The best boxes of each image: top `pre_nms` of each level, decoded, clipped, NMS within a level, top `post_nms` of all.
 
         Which boxes are chosen has no slope: the logits get no gradient from here. The boxes' coordinates have one, and it is the
@@ -123,12 +126,15 @@ class RPN(Layer):
                     for start, stop in zip(starts[:-1], starts[1:], strict=True)]
             level = np.repeat(np.arange(len(best)), [len(b) for b in best])
             best = np.concatenate(best)
-            boxes, cache["decode", i] = box_transform.decode_boxes_forward(deltas[i, best], anchors[best])
-            boxes, cache["clip", i] = box_transform.clip_boxes_forward(boxes, tuple(size.tolist()))
+            decoded, cache["decode", i] = box_transform.decode_boxes_forward(deltas[i, best], anchors[best])
+            boxes, cache["clip", i] = box_transform.clip_boxes_forward(decoded, tuple(size.tolist()))
             big = convert.remove_small(boxes, 1.0)                                                    # under a pixel: nothing to crop
-            kept = nms.batched_nms(boxes[big], logits[i, best[big]], level[big], self.nms_threshold)[:self.post_nms]
-            cache["best", i], cache["kept", i] = best, big[kept]
-            proposals.append(boxes[big[kept]])
+            kept = nms.batched_nms(boxes[big], logits[i, best[big]], level[big], self.nms_threshold)
+            chosen = big[kept[:self.post_nms]]
+            cache["best", i], cache["kept", i] = best, chosen
+            proposals.append(boxes[chosen])
+            if traces is not None:
+                traces[i].tell_rpn(self, size, anchors, per_level, logits[i], deltas[i], best, decoded, boxes, big, kept, level)
         return proposals
 
     def propose_backward(self, dproposals, deltas, cache):
