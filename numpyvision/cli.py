@@ -113,16 +113,18 @@ def evaluate(
 
 @app.command()
 def compare(
-    folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs, or models: the latest run of each.")],
+    measure: Annotated[int, typer.Option(min=0, help="Run them on so many held-out images: multiply-adds and time of one.")] = 0,
 ):
     """Put runs side by side: what differs, what it cost, how good it is.
 
     \b
     Examples:
       numpyvision compare runs/fcn runs/fcn-2 runs/deconvnet
+      numpyvision compare slow_rcnn fast_rcnn faster_rcnn --measure 20
     """
     from numpyvision import compare
-    print(compare.table(compare.compare_runs(folders)))
+    print(compare.table(compare.compare_runs(folders, measure)))
 
 
 @app.command()

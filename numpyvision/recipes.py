@@ -36,6 +36,18 @@ def faster_rcnn(classes, spec="scenes", **branches):
     return Recipe(model=dict(classes=list(classes), **branches) | photos, steps=1000, batch_size=4, lr=0.02, short_steps=20, short_side=240)
 
 
+def fast_rcnn(classes, spec="scenes"):
+    """Faster R-CNN's recipe without the network that proposes. Selective search takes most of the first epochs' time."""
+    if spec.startswith("scenes"):
+        return Recipe(model=dict(classes=list(classes)), steps=2000, batch_size=8, lr=0.03)
+    return Recipe(model=dict(classes=list(classes), roi_samples=64), steps=1000, batch_size=4, lr=0.02, short_steps=20, short_side=240)
+
+
+def slow_rcnn(classes, spec="scenes"):
+    """The same, so that the two differ in where they crop and in nothing else."""
+    return fast_rcnn(classes, spec)
+
+
 def mask_rcnn(classes, spec="scenes"):
     """Faster R-CNN's recipe, a little longer, and masks."""
     return with_heads(faster_rcnn(classes, spec, masks=True), ["masks"])
@@ -95,5 +107,6 @@ def label_maps(spec):
     return {"truth": ["semantic"], **crops}
 
 
-RECIPES = {"faster_rcnn": faster_rcnn, "mask_rcnn": mask_rcnn, "keypoint_rcnn": keypoint_rcnn, "joint_rcnn": joint_rcnn,
-           "classifier": classifier, "fcn": fcn, "deconvnet": deconvnet, "sliding_window": sliding_window}
+RECIPES = {"slow_rcnn": slow_rcnn, "fast_rcnn": fast_rcnn, "faster_rcnn": faster_rcnn, "mask_rcnn": mask_rcnn,
+           "keypoint_rcnn": keypoint_rcnn, "joint_rcnn": joint_rcnn, "classifier": classifier, "fcn": fcn, "deconvnet": deconvnet,
+           "sliding_window": sliding_window}

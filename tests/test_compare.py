@@ -32,3 +32,25 @@ def test_a_run_without_numbers_is_named(tmp_path):
     (folder / "metrics.json").unlink()
     with pytest.raises(FileNotFoundError, match="no metrics.json"):
         compare.compare_runs([folder])
+
+
+def test_a_setting_that_only_one_kind_of_model_has_is_no_difference(tmp_path):
+    runs = [write_run(tmp_path / "a", "nearest", 0.5), write_run(tmp_path / "b", "nearest", 0.5)]
+    config = json.loads((runs[1] / "config.json").read_text())
+    (runs[1] / "config.json").write_text(json.dumps({**config, "model": {**config["model"], "skips": "8s"}}))
+    assert set(compare.compare_runs(runs)[0]) == {"run", "seconds", "parameters", "mean_iou"}
+
+
+def test_the_lectures_table_of_methods(tmp_path, monkeypatch, capsys):
+    """L16-T03: the same data and backbone; the CNN on every crop costs many times the CNN on the image."""
+    monkeypatch.chdir(tmp_path)
+    names = ["slow_rcnn", "fast_rcnn", "faster_rcnn"]
+    for name in names:
+        assert cli.run(["train", name, "--data", "scenes:4", "--steps", "2", "--batch-size", "2"]) == 0
+    capsys.readouterr()
+    assert cli.run(["compare", *names, "--measure", "1"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    slow, fast, faster = (dict(zip(lines[0], line, strict=True)) for line in lines[1:])
+    assert [slow["run"], fast["run"], faster["run"]] == names == [slow["name"], fast["name"], faster["name"]]
+    assert {"seconds", "AP", "AP50", "network_ms"} <= set(slow) and faster["proposals_ms"] == "-" and float(fast["proposals_ms"]) > 0
+    assert float(slow["multiply_adds_M"]) > 5 * float(fast["multiply_adds_M"]) and slow["parameters"] == fast["parameters"]

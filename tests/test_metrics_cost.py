@@ -3,7 +3,7 @@ import numpy as np
 
 from numpyvision.layers.conv import Conv2d
 from numpyvision.layers.linear import Linear
-from numpyvision.metrics.cost import multiply_adds
+from numpyvision.metrics.cost import counting, multiply_adds
 from numpyvision.ops import conv, conv_transpose
 
 RNG = np.random.default_rng(0)
@@ -32,3 +32,12 @@ def test_a_tree_is_the_sum_and_no_cache_is_nothing():
     _, cache = layer.forward(np.zeros((3, 12), np.float32))
     assert multiply_adds({"a": cache, ("b", 0): [cache, {"c": cache}], "shape": (3, 4), "positive": np.zeros(3)}) == 3 * 3 * 60
     assert multiply_adds(layer.forward(np.zeros((3, 12), np.float32), train=False)[1]) == 0
+
+
+def test_counting_needs_no_cache_and_leaves_nothing_behind():
+    before, layer, x = conv.conv2d_forward, Conv2d(3, 5, 3, rng=RNG), np.zeros((2, 3, 6, 6), np.float32)
+    with counting() as counts:
+        layer.forward(x, train=False)
+        Linear(4, 2, rng=RNG).forward(np.zeros((3, 4), np.float32), train=False)
+    layer.forward(x)
+    assert counts == [2 * 16 * 27 * 5, 3 * 8] and conv.conv2d_forward is before

@@ -82,6 +82,14 @@ def test_slow_is_fast_where_the_region_is_the_whole_image():
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)
 
 
+def test_pool_snaps_the_box_and_align_does_not():
+    """L16-F05, in the whole model: a hundredth of a pixel is nothing to RoI Pool."""
+    for kind, moves in (("fast", True), ("pool", False)):
+        model, images, *_ = make(kind)
+        here, there = (model.outputs(images[:1], [np.array([[20., 16, 40, 44]]) + step])[0] for step in (0.01, 0.02))
+        assert (here != there).any() == moves
+
+
 def test_proposals_are_found_once_in_the_picture_without_its_padding():
     calls, rng = [], np.random.default_rng(0)
     propose = Proposer(count=7)

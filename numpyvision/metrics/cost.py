@@ -1,7 +1,11 @@
-"""What a forward pass cost, read off its cache: the cache knows every convolution that ran, and on what."""
+"""What a forward pass cost, read off its caches: a cache knows which convolution ran, and on what."""
+import contextlib
 import math
 
 from numpyvision.check import arguments
+from numpyvision.ops import conv, conv_transpose, linear
+
+COUNTED = (conv, "conv2d_forward"), (conv_transpose, "conv_transpose2d_forward"), (linear, "linear_forward")
 
 
 def multiply_adds(cache):
@@ -16,6 +20,26 @@ def multiply_adds(cache):
     if {"x", "w", "has_b"} <= set(cache):
         return _one(cache)
     return sum(map(multiply_adds, cache.values()))
+
+
+@contextlib.contextmanager
+def counting():
+    """Count whatever runs inside, with or without caches: `with counting() as counts: model.predict(...)`; then `sum(counts)`."""
+    counts, originals = [], [getattr(module, name) for module, name in COUNTED]
+
+    def counted(forward):
+        def run(*args, **kwargs):
+            out, cache = forward(*args, **kwargs)
+            counts.append(_one(cache))
+            return out, cache
+        return run
+    try:
+        for (module, name), forward in zip(COUNTED, originals, strict=True):
+            setattr(module, name, counted(forward))
+        yield counts
+    finally:
+        for (module, name), forward in zip(COUNTED, originals, strict=True):
+            setattr(module, name, forward)
 
 
 def _one(cache):
