@@ -284,6 +284,8 @@ LAYERS = [
     layer(sequential, name="Sequential", x=randn(2, 3, 8, 8)),
     layer(roi.RoIAlign, 2, .5, x=randn(2, 3, 8, 9), rois=fixed(ROIS), fixed={"rois": [0]}),
     layer(roi.PyramidRoIAlign, 2, (2, 4), 8, 2, P=(randn(2, 3, 8, 12), randn(2, 3, 4, 6)), rois=fixed(ROIS), fixed={"rois": [0]}),
+    layer(roi.RoIPool, 2, .5, x=distinct(2, 3, 8, 9), rois=fixed(ROIS), fixed={"rois": [0]}),
+    layer(roi.PyramidRoIPool, 2, (2, 4), 8, 2, P=(distinct(2, 3, 8, 12), distinct(2, 3, 4, 6)), rois=fixed(ROIS), fixed={"rois": [0]}),
     layer(pooling.MaxPool2d, 2, x=distinct(2, 3, 6, 5)),
     layer(PoolUnpool, name="MaxUnpool2d", x=distinct(2, 3, 5, 6)),
     layer(upsample.ConvTranspose2d, 3, 4, 4, 2, 1, x=randn(2, 3, 3, 4)),

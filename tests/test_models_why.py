@@ -181,6 +181,22 @@ def test_a_trace_changes_nothing_and_every_stage_shrinks_the_one_before():
         assert "rpn.anchors" in repr(t)
 
 
+def test_found_if_and_only_if_a_detection_of_its_class_lies_on_it():
+    model, images, _, sizes = whole_model.scene()
+    rng = np.random.default_rng(5)
+    found, _ = model.predict(images, sizes, score_threshold=0.3, nms_threshold=0.3, max_detections=9, trace=True)
+    corner = rng.uniform(-5, 50, (150, 2))
+    causes = set()
+    for d in found:
+        for box in [*np.concatenate([corner, corner + rng.uniform(5, 40, (150, 2))], axis=1), *d.boxes]:
+            for label in (1, 2):
+                hit = (iou.box_iou(box[None], d.boxes[d.labels == label]) >= 0.5).any()
+                cause = d.explain_missing(box, label).cause
+                assert (cause == "found") == hit
+                causes.add(cause)
+    assert len(causes) >= 7, "a wide enough world to mean something"
+
+
 def test_complains():
     with pytest.raises(ValueError, match="predict with trace=True"):
         Detections.empty().explain_missing(CAT, 1)
