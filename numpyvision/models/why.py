@@ -27,7 +27,7 @@ CAUSES = {                       # what to change; in the order in which an obje
     "wrong_level": "change `canonical_size`, or the strides: its crop does not suit its size",
     "box_regression": "train the box branch longer: it moves a good proposal off the object",
     "wrong_class": "look whether the two classes are alike, and whether the truth is right",
-    "score_threshold": "lower `score_threshold`, or train: it is held for background",
+    "score_threshold": "lower `score_threshold`, or train: it is not sure enough",
     "small_box": "it is under a pixel: enlarge the image",
     "final_nms": "raise `nms_threshold`: another object of its class is close",
     "max_detections": "raise `max_detections`",
