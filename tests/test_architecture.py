@@ -18,7 +18,8 @@ FLOORS = {
     "exercises": 5, "contract": 5, "figures": 5,
     "recipes": 6, "runs": 6, "compare": 6, "cli": 6, "__main__": 6,
 }
-TOP_FILES = {"__init__", "backend", "tree", "cache", "recipes", "runs", "compare", "cli", "__main__"}     # files, not folders: may read their equals
+# files, not folders: may read their equals
+TOP_FILES = {"__init__", "backend", "tree", "cache", "recipes", "runs", "compare", "cli", "__main__"}
 # what systems in models/ may share; every other file there is one system
 BRANCHES = {"rpn", "roi_heads", "regions", "mask_head", "keypoint_head", "pixels", "images", "targets", "region_proposals", "why"}
 MODULES = sorted(ROOT.rglob("*.py"))
