@@ -124,8 +124,12 @@ def test_levels_flatten_in_the_order_of_the_anchors():
         np.testing.assert_array_equal(m, back)
 
 
-def test_a_batch_without_any_object_trains(scene):
+@pytest.mark.parametrize("detached", [True, False])
+@pytest.mark.parametrize("post_nms", [12, 0])
+def test_a_batch_without_any_object_trains(scene, detached, post_nms):
+    """Nor without any proposal."""
     model, images, _, sizes = scene
+    model.detach_proposals, model.rpn.post_nms = detached, post_nms
     rng = np.random.default_rng(0)
     empty = [sample(rng, [], []), sample(rng, [], [])]
     losses, cache = model.forward(images, empty, sizes, rng=rng)
@@ -154,10 +158,11 @@ def test_predicts_boxes_inside_their_own_image(scene):
         assert (np.diff(d.scores) <= 0).all()
 
 
-def test_float32_stays_float32(scene):
+@pytest.mark.parametrize("detached", [True, False])
+def test_float32_stays_float32(scene, detached):
     """An int64 image size that meets a float32 box would make float64 of it, and every step slower from there."""
     _, images, targets, sizes = scene
-    model = FasterRCNN(**SMALL, rng=np.random.default_rng(0))
+    model = FasterRCNN(**SMALL, detach_proposals=detached, rng=np.random.default_rng(0))
     _, cache = model.forward(images.astype(np.float32), targets, sizes, rng=np.random.default_rng(0))
     dimages, grads = model.backward(dict.fromkeys(LOSSES, 1.0), cache)
     assert {g.dtype for g in tree.flatten(grads).values()} | {dimages.dtype} == {np.dtype(np.float32)}

@@ -197,6 +197,18 @@ def test_found_if_and_only_if_a_detection_of_its_class_lies_on_it():
     assert len(causes) >= 7, "a wide enough world to mean something"
 
 
+@pytest.mark.parametrize("empty", ["anchors", "proposals", "candidates"])
+def test_a_stage_with_nothing_in_hand(empty):
+    d = Detector()
+    if empty == "candidates":
+        d.options = dict(score_threshold=1.0)
+    else:
+        setattr(d.model.rpn, {"anchors": "pre_nms", "proposals": "post_nms"}[empty], 0)
+    found = d.predict()
+    assert len(found) == 0
+    assert found.explain_missing(CAT, 1).cause == {"anchors": "topk", "proposals": "post_nms", "candidates": "score_threshold"}[empty]
+
+
 def test_complains():
     with pytest.raises(ValueError, match="predict with trace=True"):
         Detections.empty().explain_missing(CAT, 1)

@@ -50,6 +50,9 @@ def test_the_surest_few_are_drawn_and_the_title_says_of_how_many(traced, stage, 
     assert len(boxes) == len(colors) == count > FEW and len(rectangles(ax)) == FEW + len(dropped)
     assert ax.get_title() == f"{STAGES[stage]}: {FEW} of {count}"
     np.testing.assert_allclose(rectangles(ax)[-1], boxes[0])
+    if stage == "rpn_nms":
+        by = trace["rpn.suppressed_by"]
+        assert len(dropped) == np.isin(by, trace["rpn.kept_by_nms"][:FEW]).sum() < (by >= 0).sum()
 
 
 def test_all_stages_make_one_figure(traced):
