@@ -51,8 +51,8 @@ def selective_search(image, scales=(50, 100), colours=("hsv", "rgb"), sigma=0.8,
     """
     _check(image, scales, colours, weights)
     places, boxes = [], []
-    for scale, colour in itertools.product(scales, colours):
-        tree = hierarchy(image, scale, colour, sigma, min_size, weights)
+    trees = zip(*(hierarchies(image, scales, colour, sigma, min_size, weights) for colour in colours), strict=True)
+    for tree in itertools.chain.from_iterable(trees):
         boxes.append(tree.boxes[::-1])
         places.append(np.arange(1, len(tree.boxes) + 1) * (1.0 if rng is None else rng.random(len(tree.boxes))))
     boxes = np.concatenate(boxes)[np.argsort(np.concatenate(places), kind="stable")]
@@ -64,8 +64,15 @@ def selective_search(image, scales=(50, 100), colours=("hsv", "rgb"), sigma=0.8,
 def hierarchy(image, scale=100, colour="hsv", sigma=0.8, min_size=20, weights=(1, 1, 1, 1)):
     """Segments and all their unions in one colour space: image (3, H, W) -> Hierarchy."""
     _check(image, (scale,), (colour,), weights)
+    return next(hierarchies(image, (scale,), colour, sigma, min_size, weights))
+
+
+def hierarchies(image, scales, colour, sigma, min_size, weights):
+    """Yield a Hierarchy for each scale; edges and histogram bins are those of the picture, the same for all."""
     pixels = COLOURS[colour](backend.to_numpy(image).astype(np.float64))
-    return group(pixels, segment(pixels, scale, sigma, min_size), weights)
+    edges, bins = sorted_edges(pixels, sigma), pixel_bins(pixels)
+    for scale in scales:
+        yield grow(bins, join(edges, pixels.shape[1:], scale, min_size), weights)
 
 
 # ---------------------------------------------------------------------------------------------------------------- segments
@@ -76,18 +83,27 @@ def segment(image, scale=100, sigma=0.8, min_size=20):
     colours, 0 to 255 a channel) must be at most Int(C) + scale / |C| of both, so that small segments are generous (paper, Eq. 3 and 4).
     sigma: the picture is blurred first. Segments under min_size pixels then join the neighbour that is most like them.
     """
+    return join(sorted_edges(image, sigma), image.shape[1:], scale, min_size)
+
+
+def sorted_edges(image, sigma):
+    """Pixels joined by each edge, as y*W + x, and its weight in 1/128 of a grey level, the lightest first: three (M,) int64."""
     from scipy import ndimage
     H, W = image.shape[1:]
-    smooth = 255 * ndimage.gaussian_filter(image, (0, sigma, sigma)) if sigma > 0 else 255 * image
+    smooth = 255 * (ndimage.gaussian_filter(image, (0, sigma, sigma)) if sigma > 0 else image)
     number, edges = np.arange(H * W).reshape(H, W), []
     for a, b in _neighbours(H, W):
         distance = np.sqrt(((smooth[:, *a] - smooth[:, *b]) ** 2).sum(axis=0))
         edges.append((number[a].ravel(), number[b].ravel(), np.rint(STEPS * distance).astype(np.uint16).ravel()))
     first, second, weight = (np.concatenate(part) for part in zip(*edges, strict=True))
     order = np.argsort(weight, kind="stable")
-    edges = first[order], second[order], weight[order].astype(np.int64)
-    join = kernels.selective_search.join_pixels if backend.compiled(image) else _join_pixels
-    return join(*edges, H * W, STEPS * float(scale), int(min_size)).reshape(H, W)
+    return first[order], second[order], weight[order].astype(np.int64)
+
+
+def join(edges, size, scale, min_size):
+    """Sorted edges of a picture of size (H, W) -> segments (H, W)."""
+    run = kernels.selective_search.join_pixels if backend.mode() == "compiled" else _join_pixels
+    return run(*edges, size[0] * size[1], STEPS * float(scale), int(min_size)).reshape(size)
 
 
 def _neighbours(H, W):
@@ -121,14 +137,19 @@ def group(image, segments, weights=(1, 1, 1, 1)):
     Likeness (paper, Eq. 1 to 5) is the weighted sum of: the overlap of the colour histograms, the overlap of the texture histograms,
     how small both are together (small ones join first, all over the picture), and how well they fill the box around them.
     """
+    return grow(pixel_bins(image), segments, weights)
+
+
+def grow(bins, segments, weights):
+    """Pixels' histogram bins, as `pixel_bins` gives them, and segments (H, W) -> Hierarchy."""
     S, (H, W) = int(segments.max()) + 1, segments.shape
     sizes, boxes = np.zeros(2 * S - 1, np.int64), np.zeros((2 * S - 1, 4))
     sizes[:S], boxes[:S] = np.bincount(segments.ravel()), segment_boxes(segments, S)
     features = []
-    for histogram in (colour_histograms(image, segments, S), texture_histograms(image, segments, S)):
-        features.append(np.zeros((2 * S - 1, histogram.shape[1])))
-        features[-1][:S] = histogram
-    merge = kernels.selective_search.merge_regions if backend.compiled(image) else _merge_regions
+    for cells, count in zip(bins, (3 * COLOUR_BINS, 3 * ORIENTATIONS * TEXTURE_BINS), strict=True):
+        features.append(np.zeros((2 * S - 1, count)))
+        features[-1][:S] = histograms(cells, segments, S, count)
+    merge = kernels.selective_search.merge_regions if backend.mode() == "compiled" else _merge_regions
     merges = merge(touching(segments), sizes, boxes, *features, H * W, np.asarray(weights, np.float64), TIE)
     return Hierarchy(segments, merges, boxes, sizes)
 
@@ -149,25 +170,29 @@ def segment_boxes(segments, count):
     return np.array([(x.start, y.start, x.stop, y.stop) for y, x in ndimage.find_objects(segments + 1, count)], np.float64)
 
 
-def colour_histograms(image, segments, count):
-    """25 bins for each channel: image (3, H, W) in [0, 1] -> (count, 75), each row of sum 1."""
-    return _histograms(image, segments, count, COLOUR_BINS)
+def pixel_bins(image):
+    """Which bins a pixel falls into: image (3, H, W) in [0, 1] -> colour (3, H, W) of 75 bins, texture (24, H, W) of 240, both int64.
 
-
-def texture_histograms(image, segments, count):
-    """10 bins of the brightening in 8 directions for each channel: (3, H, W) -> (count, 240), each row of sum 1."""
+    Colour: 25 bins a channel. Texture: for each channel and each of 8 directions, 10 bins of how fast it brightens that way.
+    """
     from scipy import ndimage
     dy, dx = (ndimage.gaussian_filter(image, (0, *order), (0, *order)) for order in ((1, 0), (0, 1)))    # Gaussian of width 1 derived
-    angles = 2 * np.pi * np.arange(ORIENTATIONS)[:, None, None, None] / ORIENTATIONS
-    slopes = np.maximum(np.cos(angles) * dx + np.sin(angles) * dy, 0).reshape(-1, *segments.shape)       # (24, H, W)
-    return _histograms(slopes / STEEPEST, segments, count, TEXTURE_BINS)
+    angles = 2 * np.pi * np.arange(ORIENTATIONS // 2)[:, None, None, None] / ORIENTATIONS
+    slopes = np.cos(angles) * dx + np.sin(angles) * dy                                                   # (4, 3, H, W)
+    slopes = np.concatenate([slopes, -slopes]).reshape(-1, *image.shape[1:])                             # and the 4 opposite directions
+    return _bins(image, COLOUR_BINS), _bins(slopes / STEEPEST, TEXTURE_BINS)
 
 
-def _histograms(maps, segments, count, bins):
-    """maps (M, H, W) in [0, 1] -> (count, M * bins): for each segment the share of its pixels in each bin, all maps together 1."""
-    M = len(maps)
-    cell = np.clip((maps * bins).astype(np.int64), 0, bins - 1) + bins * np.arange(M)[:, None, None]     # (M, H, W)
-    counts = np.bincount((cell + M * bins * segments).ravel(), minlength=count * M * bins).reshape(count, M * bins)
+def _bins(maps, bins):
+    """Each map's values in [0, 1], cut to it, as one of `bins` bins; map m has the bins from m * bins on."""
+    cells = np.clip(maps * bins, 0, bins - 1).astype(np.int64)
+    cells += bins * np.arange(len(maps))[:, None, None]
+    return cells
+
+
+def histograms(cells, segments, count, bins):
+    """cells (M, H, W) in 0..bins-1 -> (count, bins): for each segment the share of each bin; a row's sum is 1."""
+    counts = np.bincount((cells + bins * segments).ravel(), minlength=count * bins).reshape(count, bins)
     return counts / counts.sum(axis=1, keepdims=True)
 
 
