@@ -12,7 +12,10 @@ import numpy as np
 
 from numpyvision.data import scenes
 from numpyvision.demos import box_descent
-from numpyvision.plot import lecture_fields, lecture_roi, lecture_tasks, lecture_transposed, lecture_upsampling
+from numpyvision.metrics import proposals as proposal_metrics
+from numpyvision.plot import lecture, lecture_fields, lecture_roi, lecture_tasks, lecture_transposed, lecture_upsampling, style
+from numpyvision.plot import proposals as proposal_pictures
+from numpyvision.proposals import selective_search, sliding_window
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,33 @@ def draw_box_descent(index=2):
     return lecture_roi.draw_box_descent(sample.image, true_box, descent.boxes, descent.ious, crops)
 
 
+def draw_selective_search(index=2, images=16):
+    """One hierarchy from coarse to fine, and how many objects of some scenes the first boxes cover, against a plain grid of windows."""
+    world = scenes.Scenes(images, seed=7)
+    sample, samples = world[index], [world[i] for i in range(images)]
+    tree = selective_search.hierarchy(sample.image)
+    ax = lecture.canvas(12, 7.1, "Selective search: every region that ever grew is a proposal",
+                        "every merge joins the two neighbours that are most alike in colour, texture, size and fill; nothing is learned")
+    places = [lecture.inset(ax, 0.3 + 2.5 * column, 1.3 + 2.65 * row, 2.35, 2.35) for row in range(2) for column in range(3)]
+    style.show_image(sample.image, places[0])
+    for place, count in zip(places[1:5], (len(tree.merges) + 1, 20, 8, 3), strict=True):
+        proposal_pictures.draw_regions(sample.image, tree.at(count), place)
+    found = [selective_search.selective_search(s.image) for s in samples]
+    proposal_pictures.draw_boxes(sample.image, found[index][:300], sample.boxes, places[5])
+    counts, truth = np.unique(np.logspace(0, 3, 25).astype(int)), [s.boxes for s in samples]
+    grid = sliding_window.sliding_window(sample.size)
+    recalls = {"selective search": proposal_metrics.recall_at(found, truth, counts),
+               "sliding window": proposal_metrics.recall_at([grid] * images, truth, counts)}
+    proposal_pictures.plot_recall(counts, recalls, lecture.inset(ax, 8.5, 1.3, 3.2, 4.4))
+    return ax.figure
+
+
 FIGURES = {
     "L16-T01": Figure("the four tasks on one scene", ("tasks",), partial(draw_scene, lecture_tasks.draw_tasks)),
     "L16-T02": Figure("mean AP on Pascal VOC by year", ("voc",), lecture_tasks.draw_voc_history),
     "L16-T04": Figure("things and stuff", ("things", "stuff"), partial(draw_scene, lecture_tasks.draw_things_and_stuff)),
+    "L16-S01": Figure("selective search: the hierarchy, and recall by number of proposals", ("selective_search", "proposals"),
+                      draw_selective_search),
     "L16-F04": Figure("RoI Pool: a box snapped to the grid, its bins on the slide and in real code", ("roi_pool", "L16-F03", "L16-E07"),
                       lecture_roi.draw_roi_pool),
     "L16-F05": Figure("a sliding box: RoI Pool jumps, RoI Align follows", ("jumps",), lecture_roi.draw_pool_against_align),

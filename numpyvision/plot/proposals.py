@@ -23,6 +23,17 @@ def draw_regions(image, regions, ax=None):
     return ax
 
 
+def draw_boxes(image, proposals, gt_boxes=(), ax=None):
+    """The image under its proposals (P, 4), thin, and the truth (G, 4), thick."""
+    ax = style.image_axes(ax, image.shape[1:])
+    style.show_image(image, ax, alpha=0.6)
+    box_pictures.draw_rectangles(proposals, [style.NEGATIVE] * len(proposals), ax, linewidth=0.5)
+    box_pictures.draw_rectangles(gt_boxes, [style.POSITIVE] * len(gt_boxes), ax, linewidth=2)
+    style.bare(ax, image.shape[1:])
+    ax.set_title(f"{len(proposals)} boxes", fontsize=10, color=style.INK)
+    return ax
+
+
 def draw_hierarchy(image, levels, proposals=None, path=None):
     """The image, its regions from coarse to fine, and with proposals (P, 4) the image under all of them.
 
@@ -35,9 +46,7 @@ def draw_hierarchy(image, levels, proposals=None, path=None):
     for ax, regions in zip(axes[1:], levels, strict=False):
         draw_regions(image, regions, ax)
     if proposals is not None:
-        style.show_image(image, axes[-1], alpha=0.6)
-        box_pictures.draw_rectangles(proposals, [style.NEGATIVE] * len(proposals), axes[-1], linewidth=0.5)
-        axes[-1].set_title(f"{len(proposals)} boxes", fontsize=10, color=style.INK)
+        draw_boxes(image, proposals, ax=axes[-1])
     return style.save(figure, path)
 
 
