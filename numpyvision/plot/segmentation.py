@@ -39,11 +39,18 @@ def draw_overlay(image, labels, classes=None, ax=None, opacity=0.55):
     return ax
 
 
+def pale(image):
+    """A background to draw on: the image in light grey, its darkest pixel at 0.6 and its brightest white. (3, H, W) -> (H, W)."""
+    grey = np.asarray(image).mean(axis=0)
+    span = grey.max() - grey.min()
+    return 0.6 + 0.4 * (grey - grey.min()) / span if span > 0 else np.ones(grey.shape)
+
+
 def draw_errors(truth, prediction, image=None, ax=None):
     """Wrong pixels in red over the paled image (or over white); right ones keep the grey of the image, ignored ones are white."""
     truth, prediction = np.asarray(truth), np.asarray(prediction)
     ax = style.image_axes(ax, truth.shape)
-    grey = np.ones(truth.shape) if image is None else 0.45 + 0.55 * np.asarray(image).mean(axis=0)
+    grey = np.ones(truth.shape) if image is None else pale(image)
     picture = np.repeat(grey[None], 3, axis=0)
     known = truth != style.IGNORED
     picture[:, ~known] = 1
