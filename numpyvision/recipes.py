@@ -31,7 +31,7 @@ def faster_rcnn(classes, spec="scenes", **branches):
     branches: which heads a Mask R-CNN has besides.
     """
     if spec.startswith("scenes"):
-        return Recipe(model=dict(classes=list(classes), **branches), steps=2000, batch_size=8, lr=0.03)
+        return Recipe(model=dict(classes=list(classes), **branches), steps=1800, batch_size=8, lr=0.03)
     photos = dict(anchor_sizes=[[16, 24], [36, 54], [80, 120]], rpn_samples=128, roi_samples=64, pre_nms=400, post_nms=100)
     return Recipe(model=dict(classes=list(classes), **branches) | photos, steps=1000, batch_size=4, lr=0.02, short_steps=20, short_side=240)
 
@@ -39,7 +39,7 @@ def faster_rcnn(classes, spec="scenes", **branches):
 def fast_rcnn(classes, spec="scenes"):
     """Faster R-CNN's recipe without the network that proposes. Selective search takes most of the first epochs' time."""
     if spec.startswith("scenes"):
-        return Recipe(model=dict(classes=list(classes)), steps=2000, batch_size=8, lr=0.03)
+        return Recipe(model=dict(classes=list(classes)), steps=1800, batch_size=8, lr=0.03)
     return Recipe(model=dict(classes=list(classes), roi_samples=64), steps=1000, batch_size=4, lr=0.02, short_steps=20, short_side=240)
 
 
@@ -68,7 +68,7 @@ def with_heads(recipe, truth):
 
     Masks are 28 x 28: even a perfect one of 14 x 14 loses the legs and tails of a scene's animals, and scores a mask AP of only 0.78.
     """
-    return replace(recipe, model=recipe.model | {"mask_size": 28}, steps=recipe.steps * 6 // 5, extra={"truth": truth})
+    return replace(recipe, model=recipe.model | {"mask_size": 28}, steps=recipe.steps * 4 // 3, extra={"truth": truth})
 
 
 def classifier(classes, spec="scenes"):
