@@ -197,6 +197,7 @@ BOXES = [[-3.2, 4.1, 9.7, 27.3], [2.2, 3.3, 5.5, 9.1], [-8.4, -7.3, 31.9, 22.6]]
 REFERENCES = [[1.3, 2.4, 14.5, 19.6], [0.2, 4.3, 6.5, 8.2], [-2.4, 3.3, 21.9, 12.6]]
 SEMANTIC = [[[0, 2, 255], [1, 255, 3]], [[255, 255, 0], [3, 2, 1]]]
 RUNNING = dict(constants=("running_mean", "running_var"), mutates=("running_mean", "running_var"))
+ONEHOT = [[0, 1, 0, 0, 1, 0]] * 2 + [[1, 1, 0, 0, 0, 1]] * 2
 PLAIN = dict(constants=("targets",), empty=("logits", "targets"))
 WEIGHTED = dict(constants=("targets", "weights"), empty=("logits", "targets", "weights"))
 
@@ -262,6 +263,8 @@ CASES = [
     case("softmax_cross_entropy", logits=randn(3, 2), labels=fixed([255] * 3, np.int64), empty=("logits", "labels")),
     case("sigmoid_bce", logits=randn(4, 6), targets=uniform(0, 1, 4, 6), weights=None, **PLAIN),
     case("sigmoid_bce", logits=randn(4, 6), targets=uniform(0, 1, 4, 6), weights=uniform(0, 2, 4, 6), normalizer=7, **WEIGHTED),
+    case("sigmoid_focal_loss", logits=randn(4, 6), targets=fixed(ONEHOT), weights=uniform(0, 2, 4, 6), gamma=1.5, normalizer=7, **WEIGHTED),
+    case("sigmoid_focal_loss", logits=randn(4, 6), targets=fixed(ONEHOT), weights=None, **PLAIN),
     case("smooth_l1", pred=randn(6, 4), target=randn(6, 4), weights=None, beta=0.5, constants=("target",), empty=("pred", "target")),
     case("smooth_l1", pred=randn(6, 4), target=randn(6, 4), weights=uniform(0, 2, 6, 4), constants=("target", "weights"),
          empty=("pred", "target", "weights")),
