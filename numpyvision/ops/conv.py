@@ -18,7 +18,8 @@ def conv2d_forward(x, w, b=None, stride=1, padding=0, dilation=1, groups=1):
 
     x (N, C, H, W), w (F, C/groups, kh, kw), b (F,) or None -> (N, F, Ho, Wo). stride, padding and dilation are ints or (vertical,
     horizontal) pairs; group g of the filters reads group g of the channels. Lecture L16-V01, V02. Caches x and w (not the columns:
-    one 3x3 conv on a 256 x 200 x 336 map would hold 587 MB instead of 65). ValueError where the shapes do not fit together.
+    one 3x3 conv on a 256 x 200 x 336 map would hold 587 MB instead of 65), has_b, the pairs stride, padding, dilation, and groups.
+    ValueError where the shapes do not fit together.
     """
     stride, dilation = check.int_pair("stride", stride, 1), check.int_pair("dilation", dilation, 1)
     padding = check.int_pair("padding", padding)
@@ -36,29 +37,58 @@ def conv2d_forward(x, w, b=None, stride=1, padding=0, dilation=1, groups=1):
 
 
 def conv2d_backward(dout, cache):
-    """dout (N, F, Ho, Wo) -> dx, dw, db (None if forward had no b).
+    """dout (N, F, Ho, Wo) -> dx (N, C, H, W), dw (F, C/groups, kh, kw), db (F,) or None if forward had no b."""
+    return conv2d_dx(dout, cache), conv2d_dw(dout, cache), conv2d_db(dout, cache)
 
-    out = w @ cols + b, so dw = dout @ cols^T, dcols = w^T @ dout, and im2col's copies are undone by adding them up (copy gate).
+
+def conv2d_dx(dout, cache):
+    """The gradient to the image: dout (N, F, Ho, Wo) -> dx (N, C, H, W), where x was read as `cache.x`, through the filters `cache.w`.
+
+    out = w @ cols, so dcols = w^T @ dout, and im2col's copies are undone by adding them up (copy gate): every pixel collects w * dout
+    from every window and tap that read it. What reached the padding is dropped. cache: see conv2d_forward.
+    """
+    x, w, groups = cache.x, cache.w, cache.groups
+    geometry = cache.stride, cache.padding, cache.dilation
+    N, F, Ho, Wo = dout.shape
+    if backend.compiled(dout, x, w):
+        return kernels.conv.conv2d_dx(np.ascontiguousarray(dout), w, x.shape, *geometry, groups)
+    dout = dout.reshape(N, groups, F // groups, Ho * Wo)
+    dcols = filter_rows(w, groups).swapaxes(1, 2) @ dout                               # (N, G, C/G*kh*kw, Ho*Wo)
+    return col2im(dcols, x.shape, w.shape[2:], *geometry)
+
+
+def conv2d_dw(dout, cache):
+    """The gradient to the filters: dout (N, F, Ho, Wo) -> dw (F, C/groups, kh, kw).
+
+    out = w @ cols, so dw = dout @ cols^T: weight (c, i, j) of filter f collects dout[n, f, r, q] times the pixel that it met there, over
+    all images n and places r, q. cache: see conv2d_forward.
     """
     x, w, groups = cache.x, cache.w, cache.groups
     geometry = cache.stride, cache.padding, cache.dilation, groups
     N, F, Ho, Wo = dout.shape
     if backend.compiled(dout, x, w):
-        dout = np.ascontiguousarray(dout)
-        dx = kernels.conv.conv2d_dx(dout, w, x.shape, *geometry)
-        dw = kernels.conv.conv2d_dw(dout, x, w.shape, *geometry)
-        db = kernels.conv.conv2d_db(dout.reshape(N, F, Ho * Wo)) if cache.has_b else None
-        return dx, dw, db
-    db = dout.sum(axis=(0, 2, 3)) if cache.has_b else None                             # b was copied to every image and pixel
+        return kernels.conv.conv2d_dw(np.ascontiguousarray(dout), x, w.shape, *geometry)
     cols = im2col(x, w.shape[2:], *geometry)                                           # (N, G, C/G*kh*kw, Ho*Wo)
     dout = dout.reshape(N, groups, F // groups, Ho * Wo)
-    dw = (dout @ cols.swapaxes(2, 3)).sum(axis=0).reshape(w.shape)                     # w served every image: gradients add
-    dcols = filter_rows(w, groups).swapaxes(1, 2) @ dout                               # (N, G, C/G*kh*kw, Ho*Wo)
-    return col2im(dcols, x.shape, w.shape[2:], *geometry[:3]), dw, db
+    return (dout @ cols.swapaxes(2, 3)).sum(axis=0).reshape(w.shape)                   # w served every image: gradients add
+
+
+def conv2d_db(dout, cache):
+    """The gradient to the bias: dout (N, F, Ho, Wo) -> db (F,), or None if not `cache.has_b`. b was copied to every image and pixel."""
+    if not cache.has_b:
+        return None
+    N, F, Ho, Wo = dout.shape
+    if backend.compiled(dout):
+        return kernels.conv.conv2d_db(np.ascontiguousarray(dout).reshape(N, F, Ho * Wo))
+    return dout.sum(axis=(0, 2, 3))                                                    # copy gate: the copies' gradients add up
 
 
 def im2col(x, kernel_size, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
-    """Every window of x as a column: (N, C, H, W) -> (N, G, C/G*kh*kw, Ho*Wo)."""
+    """Every window of x as a column: (N, C, H, W) -> (N, G, C/G*kh*kw, Ho*Wo), G groups of the channels.
+
+    Column r*Wo + q is the window of output (r, q); its row (c*kh + i)*kw + j is x[n, c, s*r + d*i - p, s*q + d*j - p], 0 outside x.
+    kernel_size, stride, padding, dilation are (vertical, horizontal) pairs.
+    """
     xp = get_array_module(x)
     (N, C, H, W), (kh, kw), (sy, sx), (dy, dx) = x.shape, kernel_size, stride, dilation
     Ho, Wo = out_size(x.shape, (0, 0, kh, kw), stride, padding, dilation)
@@ -71,7 +101,10 @@ def im2col(x, kernel_size, stride=(1, 1), padding=(0, 0), dilation=(1, 1), group
 
 
 def col2im(cols, x_shape, kernel_size, stride=(1, 1), padding=(0, 0), dilation=(1, 1)):
-    """The transpose of im2col: adds each column back to where its window stood. (N, G, C/G*kh*kw, Ho*Wo) -> (N, C, H, W)."""
+    """The transpose of im2col: adds each column back to where its window stood. (N, G, C/G*kh*kw, Ho*Wo) -> (N, C, H, W) = x_shape.
+
+    A pixel that several windows read collects all of their numbers; what fell on the padding is dropped. Not the inverse of im2col.
+    """
     xp = get_array_module(cols)
     (N, C, H, W), (kh, kw), (py, px), (sy, sx), (dy, dx) = x_shape, kernel_size, padding, stride, dilation
     Ho, Wo = out_size(x_shape, (0, 0, kh, kw), stride, padding, dilation)

@@ -68,36 +68,59 @@ def average(x, batch, ys, xs):
 
 
 def roi_align_backward(dout, cache):
-    """dout (R, C, P, Q) -> dx (N, C, H, W), drois (R, 5), whose column 0 (the batch index) is zero.
+    """dout (R, C, P, Q) -> dx (N, C, H, W), drois (R, 5), whose column 0 (the batch index) is zero."""
+    return roi_align_dx(dout, cache), roi_align_dbox(dout, cache)
 
-    A sample gives its gradient to its four neighbours by weight (L16-A04), and to its own position by their differences (L16-A05).
-    The position is v = lo + u (hi - lo), so that a share 1 - u of it goes to the box's near side and u to its far side. No gradient
-    to the position where the sample was moved onto the border or lies beyond it; at a cell's centre, where the slope jumps, the slope
-    to the right is taken. The number of samples of adaptive sampling counts as a constant. reduce="max": the winning sample gets all.
+
+def roi_align_dx(dout, cache):
+    """The gradient to the features: dout (R, C, P, Q) -> dx (N, C, H, W), where x was `cache.x`.
+
+    Each sample hands its share of its bin's gradient (1 / samples in the bin; reduce="max": all to the winner, none to the others) to the
+    four cells that it was read from, by the weights it read them with (L16-A04). RoIs overlap: what they hand to a cell adds up.
     """
-    x, rois = cache.x, cache.rois
-    xp = get_array_module(dout, x, rois)
-    settings = {k: cache[k] for k in ("output_size", "spatial_scale", "sampling_ratio", "aligned")}
-    batch, ys, xs = sample_points(rois, **settings)
-    if cache.reduce == "max":
-        dout = largest_of_bins_backward(dout, cache.winner, ys, xs)                    # (R, C, P*S, Q*S)
-        ys, xs = one_a_bin(ys), one_a_bin(xs)
-    if backend.compiled(dout, x, rois):
-        dout, x = np.ascontiguousarray(dout), np.ascontiguousarray(x)
-        dx = kernels.roi.roi_align_dx(dout, batch, ys.v, ys.count, xs.v, xs.count, x.shape)
-        dy1, dy2, dx1, dx2 = kernels.roi.roi_align_dbox(dout, x, batch, *ys, *xs)
+    x, (dout, batch, ys, xs) = cache.x, samples_of(dout, cache)
+    if backend.compiled(dout, x, ys.v):
+        return kernels.roi.roi_align_dx(np.ascontiguousarray(dout), batch, ys.v, ys.count, xs.v, xs.count, x.shape)
+    xp = get_array_module(dout, x, ys.v)
+    wy, wx = axis_weights(ys, x.shape[2]), axis_weights(xs, x.shape[3])                # (R, P, H), (R, Q, W)
+    dx = xp.zeros_like(x)
+    for n in range(len(x)):                                                            # out = wy x wx^T, so dx = wy^T dout wx, summed
+        r = xp.flatnonzero(batch == n)
+        dx[n] = xp.einsum("rcpq,rpi,rqj->cij", dout[r], wy[r], wx[r], optimize=True)
+    return dx
+
+
+def roi_align_dbox(dout, cache):
+    """The gradient to the boxes (L16-A05): dout (R, C, P, Q) -> drois (R, 5), whose column 0 (the batch index) is zero.
+
+    A sample's slope in x is the difference of its neighbours, right minus left, weighted along y as when it was read; likewise in y.
+    Its position is v = lo + u (hi - lo), so that a share 1 - u of it goes to the box's near side and u to its far side; cells are pixels
+    times spatial_scale. No gradient to the position where the sample was moved onto the border or lies beyond it; at a cell's centre,
+    where the slope jumps, the slope to the right is taken. The number of samples of adaptive sampling counts as a constant, and with
+    aligned=False a side shorter than one cell stays one cell long: all of its samples follow the near side.
+    """
+    x, (dout, batch, ys, xs) = cache.x, samples_of(dout, cache)
+    xp = get_array_module(dout, x, ys.v)
+    if backend.compiled(dout, x, ys.v):
+        dy1, dy2, dx1, dx2 = kernels.roi.roi_align_dbox(np.ascontiguousarray(dout), np.ascontiguousarray(x), batch, *ys, *xs)
     else:
         wy, wx = axis_weights(ys, x.shape[2]), axis_weights(xs, x.shape[3])            # (R, P, H), (R, Q, W)
-        dx, dwy, dwx = xp.zeros_like(x), xp.zeros_like(wy), xp.zeros_like(wx)
-        for n in range(len(x)):                                                        # out = wy x wx^T, read from each of its sides
+        dwy, dwx = xp.zeros_like(wy), xp.zeros_like(wx)
+        for n in range(len(x)):                                                        # out = wy x wx^T, read from its other two sides
             r = xp.flatnonzero(batch == n)
-            dx[n] = xp.einsum("rcpq,rpi,rqj->cij", dout[r], wy[r], wx[r], optimize=True)
             dwy[r] = xp.einsum("rcpq,cij,rqj->rpi", dout[r], x[n], wx[r], optimize=True)
             dwx[r] = xp.einsum("rcpq,rpi,cij->rqj", dout[r], wy[r], x[n], optimize=True)
         dy1, dy2 = axis_weights_backward(dwy, ys)
         dx1, dx2 = axis_weights_backward(dwx, xs)
-    drois = xp.stack([xp.zeros_like(dx1), dx1, dy1, dx2, dy2], axis=1) * cache.spatial_scale      # cells = pixels * spatial_scale
-    return dx, drois
+    return xp.stack([xp.zeros_like(dx1), dx1, dy1, dx2, dy2], axis=1) * cache.spatial_scale       # cells = pixels * spatial_scale
+
+
+def samples_of(dout, cache):
+    """dout, batch, ys, xs for backward: the samples that forward took. For reduce="max" each sample is a bin with a dout of its own."""
+    batch, ys, xs = sample_points(cache.rois, *(cache[k] for k in ("output_size", "spatial_scale", "sampling_ratio", "aligned")))
+    if cache.reduce == "max":
+        return largest_of_bins_backward(dout, cache.winner, ys, xs), batch, one_a_bin(ys), one_a_bin(xs)      # (R, C, P*S, Q*S)
+    return dout, batch, ys, xs
 
 
 def sample_points(rois, output_size, spatial_scale, sampling_ratio, aligned):
