@@ -81,9 +81,9 @@ class OpCase:
         """(forward, backward)."""
         return operations()[self.name]
 
-    def arrays(self):
-        """The array inputs in forward's order, drawn anew."""
-        rng = seeded(self.id)
+    def arrays(self, rng=None):
+        """The array inputs in forward's order, drawn anew: always the same numbers, or others from your own generator."""
+        rng = seeded(self.id) if rng is None else rng
         names = list(inspect.signature(self.functions()[0]).parameters)
         drawn = {k: v.make(rng) if isinstance(v, Recipe) else v for k, v in self.arguments.items() if isinstance(v, Recipe) or v is None}
         if list(drawn) != names[:len(drawn)]:
@@ -265,6 +265,9 @@ CASES = [
     case("sigmoid_bce", logits=randn(4, 6), targets=uniform(0, 1, 4, 6), weights=uniform(0, 2, 4, 6), normalizer=7, **WEIGHTED),
     case("sigmoid_focal_loss", logits=randn(4, 6), targets=fixed(ONEHOT), weights=uniform(0, 2, 4, 6), gamma=1.5, normalizer=7, **WEIGHTED),
     case("sigmoid_focal_loss", logits=randn(4, 6), targets=fixed(ONEHOT), weights=None, **PLAIN),
+    case("rpn_losses", logits=randn(2, 6), deltas=randn(2, 6, 4), image=fixed([0, 0, 1, 1, 1], np.int64),
+         anchor=fixed([4, 1, 0, 5, 2], np.int64), labels=fixed([1, 0, 1, 0, 1], np.int64), gt_deltas=randn(3, 4),
+         constants=("gt_deltas",), empty=("image", "anchor", "labels", "gt_deltas")),
     case("smooth_l1", pred=randn(6, 4), target=randn(6, 4), weights=None, beta=0.5, constants=("target",), empty=("pred", "target")),
     case("smooth_l1", pred=randn(6, 4), target=randn(6, 4), weights=uniform(0, 2, 6, 4), constants=("target", "weights"),
          empty=("pred", "target", "weights")),

@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 
+from numpyvision.metrics import segmentation
 from numpyvision.metrics.segmentation import ConfusionMatrix, keep_only, thin_zone
 
 TRUTH = np.array([[0, 0, 1, 1], [0, 2, 1, 255]])
@@ -106,3 +107,14 @@ def test_a_part_five_wide_is_not_thin_four_is():
         truth = np.zeros((20, 21), np.uint8)
         truth[:, 8:8 + width] = 1
         assert thin_zone(truth).any() == thin
+
+
+def test_counts_and_mean_iou_by_hand():
+    truth, prediction = np.array([[0, 0, 1], [1, 255, 2]], np.uint8), np.array([[0, 1, 1], [1, 2, 1]])
+    matrix = segmentation.confusion_counts(truth, prediction, 4)
+    np.testing.assert_array_equal(matrix, [[1, 1, 0, 0], [0, 2, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]])
+    np.testing.assert_array_equal(segmentation.class_iou(matrix), [1 / 2, 2 / 4, 0, np.nan])
+    assert segmentation.mean_iou(matrix) == 1 / 3                       # class 3 occurs nowhere and is left out
+    assert np.isnan(segmentation.mean_iou(np.zeros((2, 2), np.int64)))
+    many = np.full(300, 20, np.uint8)                                   # 20 * 21 + 20 does not fit uint8
+    assert segmentation.confusion_counts(many, many, 21)[20, 20] == 300

@@ -10,6 +10,15 @@ from numpyvision import backend, kernels
 from numpyvision.boxes import convert
 
 
+def box_intersection(boxes1, boxes2):
+    """Area that each pair of boxes shares: boxes1 (N, 4), boxes2 (M, 4) xyxy -> (N, M); 0 for boxes that only touch."""
+    xp = backend.get_array_module(boxes1, boxes2)
+    top_left = xp.maximum(boxes1[:, None, :2], boxes2[None, :, :2])                    # (N, M, 2)
+    bottom_right = xp.minimum(boxes1[:, None, 2:], boxes2[None, :, 2:])                # (N, M, 2)
+    side = xp.maximum(bottom_right - top_left, 0)                                      # apart along an axis: negative, so 0
+    return side[..., 0] * side[..., 1]
+
+
 def box_iou(boxes1, boxes2):
     """IoU of every pair of boxes.
 
@@ -20,7 +29,7 @@ def box_iou(boxes1, boxes2):
     if backend.compiled(boxes1, boxes2):
         return kernels.boxes.box_iou(np.ascontiguousarray(boxes1), np.ascontiguousarray(boxes2))
     xp = backend.get_array_module(boxes1, boxes2)
-    inter = _intersection(boxes1, boxes2)                                              # (N, M)
+    inter = box_intersection(boxes1, boxes2)                                           # (N, M)
     union = convert.box_area(boxes1)[:, None] + convert.box_area(boxes2)[None, :] - inter
     return inter / xp.maximum(union, np.finfo(boxes1.dtype).tiny)                      # an empty union gives 0 / tiny = 0
 
@@ -34,16 +43,7 @@ def box_ioa(boxes, regions):
     boxes, regions = _same_kind(boxes, regions)
     xp = backend.get_array_module(boxes, regions)
     area = convert.box_area(boxes)[:, None]                                            # (N, 1)
-    return _intersection(boxes, regions) / xp.maximum(area, np.finfo(boxes.dtype).tiny)
-
-
-def _intersection(boxes1, boxes2):
-    """Area that each pair shares: (N, 4), (M, 4) -> (N, M)."""
-    xp = backend.get_array_module(boxes1, boxes2)
-    top_left = xp.maximum(boxes1[:, None, :2], boxes2[None, :, :2])                    # (N, M, 2)
-    bottom_right = xp.minimum(boxes1[:, None, 2:], boxes2[None, :, 2:])                # (N, M, 2)
-    side = xp.maximum(bottom_right - top_left, 0)                                      # apart along an axis: negative, so 0
-    return side[..., 0] * side[..., 1]
+    return box_intersection(boxes, regions) / xp.maximum(area, np.finfo(boxes.dtype).tiny)
 
 
 def _same_kind(boxes1, boxes2):

@@ -16,7 +16,11 @@ SIGMAS = np.array([.26, .25, .25, .35, .35, .79, .79, .72, .72, .62, .62, 1.07, 
 
 
 def flip_keypoints(keypoints, width):
-    """The joints as a mirror shows them in an image `width` wide: (·, J, 3) -> (·, J, 3), unlabelled ones untouched."""
+    """The joints as a mirror shows them in an image `width` wide: (·, J, 3) -> (·, J, 3), always a fresh array.
+
+    x becomes width - x where the joint is labelled (v > 0), and a left joint becomes the right one of its pair: row j of the result is
+    row FLIP[j] of the input. An unlabelled joint changes its row, but keeps its x.
+    """
     flipped = np.asarray(keypoints)[:, FLIP].copy()
     flipped[..., 0] = np.where(flipped[..., 2] > 0, width - flipped[..., 0], flipped[..., 0])
     return flipped
@@ -42,8 +46,11 @@ def keypoint_cells(keypoints, boxes, size):
 def oks(keypoints, gt_keypoints, gt_areas, gt_boxes, sigmas=SIGMAS):
     """Object keypoint similarity of every pair, COCO's IoU for poses: (D, J, 3), (G, J, 3) -> (D, G) in [0, 1].
 
-    The mean over the labelled joints of exp(-d^2 / (2 s^2 (2 sigma)^2)), s^2 = gt_areas (G,). At J's nose, 5 px of error at area 1e4
-    give 0.63. A person without a labelled joint gets the distance to its box (gt_boxes (G, 4)), made three times as wide and high.
+    The mean over the truth's labelled joints (v > 0) of exp(-d^2 / (2 s^2 (2 sigma)^2)): d the distance of the two marks in pixels,
+    s^2 = gt_areas (G,) (plus np.spacing(1)), sigma (J,) how precisely people mark that joint. At J's nose, 5 px of error at area 1e4
+    give 0.63. The detection's own v does not matter.
+    A person without a labelled joint: the mean over all joints, d the distance of each to its box, gt_boxes (G, 4), made three times as
+    wide and high about its centre; 0 inside.
     """
     keypoints, gt_keypoints = np.asarray(keypoints, np.float64), np.asarray(gt_keypoints, np.float64)
     gt_boxes = np.asarray(gt_boxes, np.float64)

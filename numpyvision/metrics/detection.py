@@ -98,7 +98,11 @@ def match_coco(similarity, ignore, crowd, thresholds):
 def match_voc(similarity, ignore, threshold):
     """Each detection, best first, against the one ground truth that it overlaps most, whether that is free or not.
 
-    similarity (D, G), ignore (G,) bool -> (D,) 1 true positive, 0 false positive, -1 on an ignored truth (counts neither way).
+    similarity (D, G) with detections by falling score, ignore (G,) bool -> (D,) int64:
+       1 true positive: the truth it overlaps most (ties: the first) has similarity >= threshold, and no better detection had it before
+       0 false positive: below the threshold, or that truth was had before, even if another truth is free
+      -1 that truth is to be ignored: counts neither way, however often
+    G = 0: all are false positives.
     """
     verdict, taken = np.zeros(len(similarity), np.int64), set()
     for d, row in enumerate(similarity if similarity.shape[1] else []):
@@ -111,7 +115,11 @@ def match_voc(similarity, ignore, threshold):
 
 # ------------------------------------------------------------------------------------------------ from verdicts to a number
 def precision_recall(tp, fp, positives):
-    """Running precision and recall down the ranking. tp, fp (..., D) bool, best first; positives > 0 -> two (..., D) arrays."""
+    """Running precision and recall down the ranking. tp, fp (..., D) bool, best first; positives > 0 -> two (..., D) float64 arrays.
+
+    At rank d, with TP and FP counted from the best detection to this one: precision = TP / (TP + FP), recall = TP / positives, the number
+    of objects there are. A detection that is neither (it lies on ignored truth) changes nothing; precision is 0 while nothing is counted.
+    """
     tp, fp = np.cumsum(tp, -1, dtype=np.float64), np.cumsum(fp, -1)
     return tp / np.maximum(tp + fp, 1), tp / positives
 
@@ -122,9 +130,14 @@ def envelope(precision):
 
 
 def average_precision(precision, recall, points="all"):
-    """AP of one ranking. points: "all" (area under the envelope), 11 (VOC 2007) or 101 (COCO).
+    """AP of one ranking from the precision and recall at each of its ranks, precision, recall (D,), recall not falling -> float.
 
-    precision, recall (D,) -> float. L16's example, hits 1 1 0 0 1 of 3 objects: 0.866667 (all), 0.854545 (11), 0.865347 (101).
+    First the envelope: at each rank, the best precision at this rank or any later one. Then, by `points`:
+    "all"   the area under it: each step of recall (the first from 0) times the envelope where the step ends
+    11      VOC 2007: the mean over the recalls 0, 0.1, ..., 1 of the envelope at the first rank whose recall is at least that
+    101     COCO: the same at 101 recalls 0, 0.01, ..., 1, as np.linspace gives them
+    A recall that is never reached has precision 0; D = 0 gives 0.0.
+    L16's example, hits 1 1 0 0 1 of 3 objects: 0.866667 (all), 0.854545 (11), 0.865347 (101).
     """
     best = np.append(envelope(precision), 0.)                              # beyond the last recall reached, precision is 0
     if points == "all":

@@ -13,6 +13,35 @@ and counts, because those pixels are mistakes. Pixels whose true label is `ignor
 import numpy as np
 
 
+def confusion_counts(truth, prediction, num_classes, ignore_index=255):
+    """How many pixels of each true class got each predicted class: two label maps of one shape -> (K1, K1) int64.
+
+    Row = the class that is true, column = the class that was predicted. truth: integers 0..K1-1, or ignore_index, where a pixel is not
+    counted whatever was predicted there (None: every pixel counts). prediction: 0..K1-1 wherever the truth is not ignored.
+    """
+    valid = np.ones(truth.shape, bool) if ignore_index is None else truth != ignore_index
+    pairs = truth[valid].astype(np.int64) * num_classes + prediction[valid]                # the pair as one number; uint8 would wrap at 256
+    return np.bincount(pairs, minlength=num_classes ** 2).reshape(num_classes, num_classes)
+
+
+def class_iou(matrix):
+    """IoU of each class from the table of counts: (K1, K1), rows true, columns predicted -> (K1,) float64.
+
+    Pixels that are the class and were called so, over pixels that are it or were called so. nan for a class that occurs in neither.
+    """
+    hits = np.diag(matrix)
+    return _divide(hits, matrix.sum(axis=1) + matrix.sum(axis=0) - hits)
+
+
+def mean_iou(matrix):
+    """The mean of the classes' IoU: (K1, K1) counts, rows true, columns predicted -> a float.
+
+    A class that occurs neither in the truth nor in any prediction is left out of the mean; one that is only predicted has IoU 0 and
+    counts, because those pixels are mistakes. nan for a table without pixels.
+    """
+    return _mean(class_iou(matrix))
+
+
 class ConfusionMatrix:
     """Counts of (true class, predicted class) over all pixels added so far. Nothing but the (K1, K1) table is kept."""
 
@@ -33,8 +62,7 @@ class ConfusionMatrix:
                              "was the prediction cut to the image's own size, without the padding of its batch?")
         valid = np.ones(truth.shape, bool) if self.ignore_index is None else truth != self.ignore_index
         truth, prediction = self._labels("truth", truth[valid]), self._labels("prediction", prediction[valid])
-        K1 = self.num_classes
-        self.matrix += np.bincount(truth * K1 + prediction, minlength=K1 * K1).reshape(K1, K1)   # the pair as one number: a histogram
+        self.matrix += confusion_counts(truth, prediction, self.num_classes, None)         # what is ignored is gone already
         return self
 
     def _labels(self, name, values):
@@ -50,8 +78,7 @@ class ConfusionMatrix:
     @property
     def iou(self):
         """(K1,) IoU of each class; nan where the class is in neither the truth nor the predictions."""
-        hits = np.diag(self.matrix)
-        return _divide(hits, self.matrix.sum(axis=1) + self.matrix.sum(axis=0) - hits)
+        return class_iou(self.matrix)
 
     @property
     def accuracy(self):
@@ -71,7 +98,7 @@ class ConfusionMatrix:
     @property
     def mean_iou(self):
         """Mean of `iou` over the classes that occur; nan without pixels."""
-        return _mean(self.iou)
+        return mean_iou(self.matrix)
 
     @property
     def frequency_weighted_iou(self):

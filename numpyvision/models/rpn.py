@@ -11,10 +11,12 @@ from numpyvision.boxes import coder, convert, iou, matching, nms, sampling
 from numpyvision.cache import new_cache
 from numpyvision.layers.base import Layer
 from numpyvision.layers.conv import Conv2d
-from numpyvision.losses import classification, regression
+from numpyvision.losses import rpn as rpn_losses
 from numpyvision.models.targets import split_truth
 from numpyvision.ops import box_transform
 from numpyvision.ops.activation import relu_backward, relu_forward
+
+LOSSES = ("loss_objectness", "loss_rpn_box_reg")
 
 
 class RPNHead(Layer):
@@ -81,13 +83,9 @@ class RPN(Layer):
         proposals = self.propose(logits, deltas, anchors, sizes, [m[0].size for m in logit_maps], cache, traces)
         losses = {}
         if targets is not None:
-            image, anchor, labels, gt_deltas = self.targets(anchors, targets, rng)                    # S sampled anchors of the batch
-            cache["image"], cache["anchor"], positive = image, anchor, labels == 1
-            cache["positive"] = positive
-            losses["loss_objectness"], cache["loss_objectness"] = classification.sigmoid_bce_forward(
-                logits[image, anchor], labels.astype(logits.dtype), normalizer=max(len(labels), 1))
-            losses["loss_rpn_box_reg"], cache["loss_rpn_box_reg"] = regression.smooth_l1_forward(
-                deltas[image[positive], anchor[positive]], gt_deltas, beta=self.beta, normalizer=max(len(labels), 1))
+            chosen = self.targets(anchors, targets, rng)                                              # S sampled anchors of the batch
+            found, cache["losses"] = rpn_losses.rpn_losses_forward(logits, deltas, *chosen, beta=self.beta)
+            losses = dict(zip(LOSSES, found, strict=True))
         return proposals, losses, cache
 
     def backward(self, dlosses, cache, dproposals=None):
@@ -95,14 +93,9 @@ class RPN(Layer):
 
         dproposals [(R_i, 4)]: the gradient to the proposals, where the second stage has one to give; None for constants.
         """
-        N, T = cache.shapes[0][0], sum(len(cell) * h * w for cell, (_, _, h, w) in zip(self.cells, cache.shapes, strict=True))
-        dtype, image, anchor, positive = cache.loss_objectness.logits.dtype, cache.image, cache.anchor, cache.positive
-        ddeltas, dlogits = np.zeros((N, T, 4), dtype), np.zeros((N, T), dtype)
-        ddeltas[image[positive], anchor[positive]] = regression.smooth_l1_backward(
-            dlosses.get("loss_rpn_box_reg", 0.0), cache.loss_rpn_box_reg)
+        dlogits, ddeltas, *_ = rpn_losses.rpn_losses_backward([dlosses.get(name, 0.0) for name in LOSSES], cache.losses)
         if dproposals is not None:
             ddeltas = ddeltas + self.propose_backward(dproposals, ddeltas, cache)                     # copy gate: deltas fed loss and boxes
-        dlogits[image, anchor] = classification.sigmoid_bce_backward(dlosses.get("loss_objectness", 0.0), cache.loss_objectness)
         ddelta_maps = unflatten_levels(ddeltas, cache.shapes, [4 * len(cell) for cell in self.cells])
         dlogit_maps = unflatten_levels(dlogits[:, :, None], cache.shapes, [len(cell) for cell in self.cells])
         dP, g_head = self.head.backward((dlogit_maps, ddelta_maps), cache.head)
