@@ -1,0 +1,343 @@
+"""Is a function what the exercise asks for? Cheapest first, stopping at the first fault, which is named and shown with its numbers.
+
+    verdict = judge("box_iou", my_box_iou)
+
+Runs in this process and trusts the function; `runner.check_exercise` does the same to a file in a process with limits. The readable bodies
+of the library are used throughout (`use("numpy")`): nothing is compiled, so that a check takes a fraction of a second.
+"""
+import copy
+import inspect
+import time
+import traceback
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from numpyvision import backend, check
+from numpyvision.cache import Cache
+from numpyvision.exercises import cases, catalog, mutants
+
+SAME = 1e-9              # float64: two derivations of one formula agree to 1e-12 of the largest value or so; a mistake does not
+
+
+@dataclass
+class Verdict:
+    """What came out. `diagnosis` is one code of check.DIAGNOSES or of runner.CODES; `details` holds texts to be shown below the message."""
+
+    name: str
+    ok: bool
+    diagnosis: str
+    message: str
+    seconds: float = 0.0
+    details: dict = field(default_factory=dict)
+
+    def as_dict(self):
+        return asdict(self)
+
+
+@dataclass
+class Fault:
+    """The first thing that is wrong: its code, what to say about it, and the table of the check that found it."""
+
+    code: str
+    message: str
+    table: str = ""
+
+
+def judge(name, function, seed=0):
+    """The Verdict on a function that should do what the exercise `name` asks. seed draws the random cases."""
+    exercise, start = catalog.find(name), time.perf_counter()
+    with backend.use("numpy"), np.errstate(all="ignore"):
+        everything = cases.of(name, seed)
+        for number, case in enumerate(everything):
+            fault = _fault(exercise, function, case)
+            if fault is not None:
+                fault = _recognised(exercise, function, everything, case, fault)
+                details = {"case": _describe_case(exercise, case, number, len(everything), seed), "table": fault.table}
+                return Verdict(name, False, fault.code, fault.message, time.perf_counter() - start, details)
+    passed = f"{len(everything)} cases right, among them " + "; ".join(_shapes(exercise, c) for c in everything[:2])
+    return Verdict(name, True, "ok", passed, time.perf_counter() - start, {})
+
+
+# ---- one case
+
+def _fault(exercise, function, case):
+    call = _Call(exercise, case)
+    result = call.guarded(function)
+    if isinstance(result, Fault):
+        return result
+    again = call.guarded(function)
+    if isinstance(again, Fault) or not _identical(call.values(result), call.values(again)):
+        return Fault("nondeterministic", "the same call twice gave two results: does it use randomness of its own, or keep something "
+                     "from the call before?")
+    return FAULTS[exercise.kind](exercise, function, call, result) or _narrow_fault(exercise, function, case)
+
+
+def _function_fault(exercise, _, call, result):
+    if exercise.name in cases.CHECKS:
+        problem = cases.CHECKS[exercise.name](call.case.args, call.case.kwargs, result)
+        return Fault(*problem) if problem else None
+    return _differs("the result", result, call.run(exercise.reference()))
+
+
+def _forward_fault(exercise, _, call, result):
+    if not (isinstance(result, tuple) and len(result) == 2):
+        return Fault("wrong-shape", f"return two things, out and cache: `return out, Cache(...)`; got {_kind_of(result)}")
+    out, cache = result
+    expected, reference_cache = call.run(exercise.reference())
+    return _differs("out", out, expected) or _cache_fault(exercise, out, cache, reference_cache)
+
+
+def _cache_fault(exercise, out, cache, reference_cache):
+    """The library's backward must be able to live on the student's cache."""
+    if not isinstance(cache, dict):
+        return Fault("wrong-forward", f"out is right; the second thing returned must be a Cache, got {_kind_of(cache)}")
+    backward, dout = exercise.pair()[1], check.operation.upstream(out)
+    expected = backward(dout, reference_cache)
+    try:
+        grads = backward(dout, Cache(cache))
+    except Exception as error:
+        missing = [k for k in reference_cache if k not in cache]
+        what = f"it lacks {', '.join(missing)}" if missing else f"backward stops with {type(error).__name__}: {error}"
+        return Fault("wrong-forward", f"out is right, but backward cannot work with the cache: {what}. "
+                     f"It reads {', '.join(reference_cache)}.")
+    fault = _differs("the gradient", grads, expected)
+    return fault and Fault("wrong-forward", "out is right, but something in the cache is wrong, so that the library's backward "
+                           f"goes wrong: {fault.message}")
+
+
+def _backward_fault(exercise, function, call, result):
+    expected = call.run(exercise.reference())
+    fault = _differs("the gradient", result, expected)
+    if fault is None:
+        return None
+    forward, args = exercise.pair()[0], [copy.deepcopy(a) for a in call.case.args]
+    names = _names(forward, len(args))
+    options = cases.options(exercise.name)
+    if exercise.gradient_of:                                          # gradcheck takes the gradients by position
+        options = {**options, "constants": tuple(n for n in names if n not in exercise.gradient_of)}
+        function = _placed(function, [names.index(n) for n in exercise.gradient_of], len(args))
+    report = check.gradcheck(forward, function, args, call.case.kwargs, rng=np.random.default_rng(0), **options)
+    if report.ok or report.diagnosis == "kink":                       # at a corner, another one of its slopes is right as well
+        return None if _same_form(result, expected) else fault
+    return Fault(report.diagnosis if report.diagnosis in check.DIAGNOSES else fault.code, report.message, repr(report))
+
+
+def _placed(function, positions, count):
+    """A backward that returns one gradient for each of `count` inputs, of one that returns those of some."""
+    def backward(dout, cache):
+        grads, placed = function(dout, cache), [None] * count
+        for i, grad in zip(positions, grads if isinstance(grads, tuple) else (grads,), strict=True):
+            placed[i] = grad
+        return tuple(placed)
+    return backward
+
+
+FAULTS = {"function": _function_fault, "forward": _forward_fault, "backward": _backward_fault}
+
+
+def _narrow_fault(exercise, function, case):
+    """float32 in, float32 out: values were compared in float64, here only dtypes are."""
+    narrow = cases.Case([_as_float32(a) for a in case.args], {k: _as_float32(v) for k, v in case.kwargs.items()})
+    call = _Call(exercise, narrow)
+    got = call.guarded(function)
+    if isinstance(got, Fault):
+        return Fault(got.code, f"with float32 inputs: {got.message}")
+    expected = call.run(exercise.reference())
+    for (label, a), (_, b) in zip(_leaves("it", call.values(got)), _leaves("it", call.values(expected)), strict=False):
+        if np.asarray(b).dtype == np.float32 and np.ndim(b) and np.asarray(a).dtype != np.float32:
+            return Fault("wrong-dtype", f"float32 inputs must give float32 back, {label} is {np.asarray(a).dtype}: was an array made "
+                         "without dtype=x.dtype?")
+    return None
+
+
+class _Call:
+    """One call of an exercise's function: fresh copies of the inputs each time, for a backward the reference's cache and a random dout."""
+
+    def __init__(self, exercise, case):
+        self.exercise, self.case = exercise, case
+        if exercise.kind == "backward":
+            forward = exercise.pair()[0]
+            self.out, self.cache = forward(*copy.deepcopy(case.args), **copy.deepcopy(case.kwargs))
+            self.dout = check.operation.upstream(self.out)
+
+    def arguments(self):
+        if self.exercise.kind == "backward":
+            return [copy.deepcopy(self.dout), copy.deepcopy(self.cache)], {}
+        return copy.deepcopy(self.case.args), copy.deepcopy(self.case.kwargs)
+
+    def run(self, function):
+        args, kwargs = self.arguments()
+        return function(*args, **kwargs)
+
+    def guarded(self, function):
+        """The result, or the Fault that no result is. Only an interrupt gets through."""
+        args, kwargs = self.arguments()
+        try:
+            result = function(*args, **kwargs)
+        except NotImplementedError as error:
+            return Fault("not-implemented", str(error) or "the function raises NotImplementedError: it is still to be written")
+        except MemoryError:
+            raise
+        except (Exception, SystemExit) as error:
+            return Fault("raises", _told(error, function))
+        if result is None:
+            return Fault("not-implemented", "the function returns None: is the return statement missing?")
+        return self._written(args, kwargs) or result
+
+    def _written(self, args, kwargs):
+        """Inputs that the function changed."""
+        before, after = self.arguments(), (args, kwargs)
+        allowed = cases.may_write(self.exercise.name) if self.exercise.kind == "forward" else ()
+        names = ["dout", "cache"] if self.exercise.kind == "backward" else _names(self.exercise.reference(), len(args))
+        pairs = [*zip(names, before[0], after[0], strict=True), *((k, v, after[1][k]) for k, v in before[1].items())]
+        for name, old, new in pairs:
+            changed = [label for (label, a), (_, b) in zip(_leaves(name, old), _leaves(name, new), strict=False) if not _identical(a, b)]
+            if name not in allowed and changed:
+                return Fault("mutates-input", f"the function writes into its input {changed[0]}: whoever called it still needs that array. "
+                             "Compute a new one: x = x + 1 instead of x += 1")
+        return None
+
+    def values(self, result):
+        """The part of a result that counts: out without the cache."""
+        return result[0] if self.exercise.kind == "forward" and isinstance(result, tuple) and len(result) == 2 else result
+
+
+# ---- naming what was done
+
+def _recognised(exercise, function, everything, case, fault):
+    """The fault under the name of the known mistake that gives the same wrong results in every case, if there is one."""
+    if fault.code in ("not-implemented", "mutates-input", "nondeterministic"):
+        return fault
+    for bug, wrong in mutants.functions(exercise.name):
+        if _alike(exercise, function, wrong, case) and all(_alike(exercise, function, wrong, other) for other in everything):
+            return Fault(bug.code, f"{bug.why[0].upper()}{bug.why[1:]}. {fault.message}", fault.table)
+    return fault
+
+
+def _alike(exercise, function, wrong, case):
+    call = _Call(exercise, case)
+    mine, theirs = call.guarded(function), call.guarded(wrong)
+    if isinstance(mine, Fault) or isinstance(theirs, Fault):
+        return isinstance(mine, Fault) and isinstance(theirs, Fault) and mine.message.split(" at ")[0] == theirs.message.split(" at ")[0]
+    if exercise.kind == "forward" and _differs("out", call.values(mine), call.values(theirs)) is None:
+        return _cache_alike(mine, theirs)
+    return _differs("it", call.values(mine), call.values(theirs)) is None
+
+
+def _cache_alike(mine, theirs):
+    if not (isinstance(mine, tuple) and len(mine) == 2 and isinstance(mine[1], dict)):
+        return False
+    return all(k in mine[1] and _identical(mine[1][k], v) for k, v in theirs[1].items())
+
+
+# ---- comparing
+
+def _differs(name, got, expected):
+    """The first Fault of `got`: structure, kind of numbers, then values, by evidence."""
+    pairs = _leaves(name, got), _leaves(name, expected)
+    if len(pairs[0]) != len(pairs[1]) or [l for l, _ in pairs[0]] != [l for l, _ in pairs[1]]:
+        return Fault("wrong-shape", f"{name} must be {_kind_of(expected)}, got {_kind_of(got)}")
+    for (label, a), (_, b) in zip(*pairs, strict=True):
+        fault = _leaf_differs(label, a, b)
+        if fault is not None:
+            return fault
+    return None
+
+
+def _leaf_differs(label, a, b):
+    if b is None or a is None or isinstance(b, str):
+        return None if a is b or a == b else Fault("wrong-shape", f"{label} must be {_kind_of(b)}, got {_kind_of(a)}")
+    if np.ndim(b) and not isinstance(a, np.ndarray):
+        return Fault("wrong-shape", f"{label} must be {_kind_of(b)}, got {_kind_of(a)}")
+    a, b = np.asarray(a), np.asarray(b)
+    if a.shape == b.shape and {a.dtype.kind, b.dtype.kind} <= set("iu"):
+        a = a.astype(b.dtype)
+    if b.ndim and a.shape == b.shape and a.dtype != b.dtype:
+        return Fault("wrong-dtype", f"{label} must hold {b.dtype}, got {a.dtype}")
+    if a.shape == b.shape and (np.array_equal(a, b, equal_nan=b.dtype.kind == "f") or _close(a, b)):
+        return None
+    if a.shape != b.shape:
+        return Fault("wrong-shape", f"{label} must be {_kind_of(b)}, got {_kind_of(a)}")
+    problem = check.compare(label, a, b) if hasattr(check, "compare") else _first_difference(label, a, b)
+    return Fault(*problem) if problem else None
+
+
+def _first_difference(label, a, b):
+    where = np.argwhere(a != b)[0]
+    return "wrong-forward", f"{label}{where.tolist()} is {a[tuple(where)]:.9g}, expected {b[tuple(where)]:.9g}"
+
+
+def _close(a, b):
+    if b.dtype.kind != "f":
+        return False
+    finite = np.isfinite(b)
+    scale = np.abs(b[finite]).max(initial=0.0)
+    with np.errstate(invalid="ignore"):
+        return bool(np.all(np.where(finite, np.abs(a - b) <= SAME * max(scale, 1e-300), (a == b) | (np.isnan(a) & np.isnan(b)))))
+
+
+def _leaves(name, value):
+    """[(label, array, number, text or None)] of nested tuples, lists and dicts."""
+    if isinstance(value, dict):
+        return [leaf for key, v in value.items() for leaf in _leaves(f"{name}.{key}", v)]
+    if isinstance(value, (tuple, list)):
+        return [leaf for i, v in enumerate(value) for leaf in _leaves(f"{name}[{i}]", v)]
+    return [(name, value)]
+
+
+def _identical(a, b):
+    a, b = _leaves("", a), _leaves("", b)
+    return len(a) == len(b) and all(
+        np.array_equal(x, y, equal_nan=np.asarray(x).dtype.kind == "f") if isinstance(x, (np.ndarray, np.generic, float, int)) else True
+        for (_, x), (_, y) in zip(a, b, strict=True))
+
+
+def _same_form(a, b):
+    a, b = _leaves("", a), _leaves("", b)
+    return len(a) == len(b) and all(np.shape(x) == np.shape(y) for (_, x), (_, y) in zip(a, b, strict=True))
+
+
+# ---- telling
+
+def _names(function, count):
+    return [*inspect.signature(function).parameters][:count]
+
+
+def _told(error, function):
+    """An exception in one line: what, and at which line of the student's file."""
+    code = getattr(function, "__code__", None)
+    here = [f for f in traceback.extract_tb(error.__traceback__) if code and f.filename == code.co_filename]
+    place = f" at line {here[-1].lineno}: {here[-1].line}" if here else ""
+    return f"it stops with {type(error).__name__}: {error}{place}"
+
+
+def _kind_of(value):
+    if isinstance(value, np.ndarray):
+        return f"an array {value.shape} of {value.dtype}"
+    if isinstance(value, (tuple, list)):
+        return f"a {type(value).__name__} of {len(value)}"
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def _shapes(exercise, case):
+    names = _names(exercise.pair()[0] if exercise.kind == "backward" else exercise.reference(), len(case.args))
+    arrays = [f"{n} {np.shape(a)}" if isinstance(a, np.ndarray) else f"{n}={_short(a)}" for n, a in zip(names, case.args, strict=True)]
+    return ", ".join(arrays + [f"{k}={_short(v)}" for k, v in case.kwargs.items()])
+
+
+def _short(value):
+    if isinstance(value, np.ndarray):
+        return str(value.shape)
+    text = repr(value)
+    return text if len(text) <= 40 else type(value).__name__
+
+
+def _describe_case(exercise, case, number, count, seed):
+    which = "the worked example" if number == 0 else f"case {number + 1} of {count}"
+    of = f'args, kwargs = cases.of("{exercise.name}"{f", {seed}" if seed else ""})[{number}]'
+    return f"{which}: {_shapes(exercise, case)}\nto have it in Python: from numpyvision.exercises import cases; {of}"
+
+
+def _as_float32(value):
+    return value.astype(np.float32) if isinstance(value, np.ndarray) and value.dtype == np.float64 else value
