@@ -15,11 +15,15 @@ from numpyvision.ops.activation import relu_backward, relu_forward
 
 
 class ConvNormReLU(Layer):
-    """A convolution that keeps the size (or the transpose of one), its norm, and a ReLU. No bias: the norm's beta is one."""
+    """A convolution that keeps the size (or the transpose of one), its norm, and a ReLU. No bias: the norm's beta is one.
 
-    def __init__(self, in_channels, out_channels, kernel_size=3, norm="batch", transposed=False, *, rng, dtype=np.float32):
-        conv = ConvTranspose2d if transposed else Conv2d
-        self.conv = conv(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False, rng=rng, dtype=dtype)
+    bilinear: a transposed convolution that starts as the interpolation which fills the gaps between nails two pixels apart.
+    """
+
+    def __init__(self, in_channels, out_channels, kernel_size=3, norm="batch", transposed=False, bilinear=False, *, rng, dtype=np.float32):
+        options = dict(padding=kernel_size // 2, bias=False, rng=rng, dtype=dtype)
+        self.conv = (ConvTranspose2d(in_channels, out_channels, kernel_size, bilinear=bilinear, **options) if transposed
+                     else Conv2d(in_channels, out_channels, kernel_size, **options))
         self.norm = make_norm(norm, out_channels, dtype=dtype)
 
     def forward(self, x, train=True):
@@ -38,9 +42,13 @@ class ConvNormReLU(Layer):
 
 
 def conv_stage(widths, norm="batch", transposed=False, *, rng, dtype=np.float32):
-    """3x3 convolutions with norm and ReLU from widths[0] channels to widths[1], from there to widths[2], and so on. -> Sequential."""
-    return Sequential(*(ConvNormReLU(a, b, 3, norm, transposed, rng=rng, dtype=dtype)
-                        for a, b in zip(widths[:-1], widths[1:], strict=True)))
+    """3x3 convolutions with norm and ReLU from widths[0] channels to widths[1], from there to widths[2], and so on. -> Sequential.
+
+    transposed: their transposes, of which the first starts as bilinear interpolation if it keeps the channels; it stands behind an unpool.
+    """
+    pairs = list(zip(widths[:-1], widths[1:], strict=True))
+    return Sequential(*(ConvNormReLU(a, b, 3, norm, transposed, transposed and i == 0 and a == b, rng=rng, dtype=dtype)
+                        for i, (a, b) in enumerate(pairs)))
 
 
 class VGG(Layer):
