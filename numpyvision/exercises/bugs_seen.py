@@ -338,7 +338,8 @@ LAYERS = (
 
 RANDOM = (                                         # the same call twice: noise, a new mask, another order
     Bug("max_pool2d", "ops/pool.py", "indices.reshape(N * C, Ho * Wo)), dout.", "indices.reshape(N * C, Ho * Wo)), "
-        "np.random.default_rng().integers(0, 2, dout.shape) * dout.", "nondeterministic", "half of the windows are dropped, others each time"),
+        "np.random.default_rng().integers(0, 2, (N * C, Ho * Wo)) * dout.",
+        "nondeterministic", "half of the windows are dropped, others each time"),
     Bug("relu", "ops/activation.py", "where(out <= 0, 0, dout)", "where(out * np.random.default_rng().random(out.shape) <= 0.2, 0, dout)",
         "nondeterministic", "backward draws a dropout mask of its own"),
     Bug("conv2d", "ops/conv.py", "return (dout @ cols.swapaxes(2, 3))",
