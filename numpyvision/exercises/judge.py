@@ -15,9 +15,8 @@ import numpy as np
 
 from numpyvision import backend, check
 from numpyvision.cache import Cache
-from numpyvision.exercises import cases, catalog, mutants
-
-SAME = 1e-9              # float64: two derivations of one formula agree to 1e-12 of the largest value or so; a mistake does not
+from numpyvision.exercises import cases, catalog, mutants, same
+from numpyvision.exercises.same import Fault
 
 
 @dataclass
@@ -33,15 +32,6 @@ class Verdict:
 
     def as_dict(self):
         return asdict(self)
-
-
-@dataclass
-class Fault:
-    """The first thing that is wrong: its code, what to say about it, and the table of the check that found it."""
-
-    code: str
-    message: str
-    table: str = ""
 
 
 def judge(name, function, seed=0):
@@ -67,7 +57,7 @@ def _fault(exercise, function, case):
     if isinstance(result, Fault):
         return result
     again = call.guarded(function)
-    if isinstance(again, Fault) or not _identical(call.values(result), call.values(again)):
+    if isinstance(again, Fault) or not same.identical(call.values(result), call.values(again)):
         return Fault("nondeterministic", "the same call twice gave two results: does it use randomness of its own, or keep something "
                      "from the call before?")
     return FAULTS[exercise.kind](exercise, function, call, result) or _narrow_fault(exercise, function, case)
@@ -77,21 +67,21 @@ def _function_fault(exercise, _, call, result):
     if exercise.name in cases.CHECKS:
         problem = cases.CHECKS[exercise.name](call.case.args, call.case.kwargs, result)
         return Fault(*problem) if problem else None
-    return _differs("the result", result, call.run(exercise.reference()))
+    return same.differs("the result", result, call.run(exercise.reference()))
 
 
 def _forward_fault(exercise, _, call, result):
     if not (isinstance(result, tuple) and len(result) == 2):
-        return Fault("wrong-shape", f"return two things, out and cache: `return out, Cache(...)`; got {_kind_of(result)}")
+        return Fault("wrong-shape", f"return two things, out and cache: `return out, Cache(...)`; got {same.kind_of(result)}")
     out, cache = result
     expected, reference_cache = call.run(exercise.reference())
-    return _differs("out", out, expected) or _cache_fault(exercise, out, cache, reference_cache)
+    return same.differs("out", out, expected) or _cache_fault(exercise, out, cache, reference_cache)
 
 
 def _cache_fault(exercise, out, cache, reference_cache):
     """The library's backward must be able to live on the student's cache."""
     if not isinstance(cache, dict):
-        return Fault("wrong-forward", f"out is right; the second thing returned must be a Cache, got {_kind_of(cache)}")
+        return Fault("wrong-forward", f"out is right; the second thing returned must be a Cache, got {same.kind_of(cache)}")
     backward, dout = exercise.pair()[1], check.operation.upstream(out)
     expected = backward(dout, reference_cache)
     try:
@@ -101,14 +91,14 @@ def _cache_fault(exercise, out, cache, reference_cache):
         what = f"it lacks {', '.join(missing)}" if missing else f"backward stops with {type(error).__name__}: {error}"
         return Fault("wrong-forward", f"out is right, but backward cannot work with the cache: {what}. "
                      f"It reads {', '.join(reference_cache)}.")
-    fault = _differs("the gradient", grads, expected)
+    fault = same.differs("the gradient", grads, expected)
     return fault and Fault("wrong-forward", "out is right, but something in the cache is wrong, so that the library's backward "
                            f"goes wrong: {fault.message}")
 
 
 def _backward_fault(exercise, function, call, result):
     expected = call.run(exercise.reference())
-    fault = _differs("the gradient", result, expected)
+    fault = same.differs("the gradient", result, expected)
     if fault is None:
         return None
     forward, args = exercise.pair()[0], [copy.deepcopy(a) for a in call.case.args]
@@ -119,7 +109,7 @@ def _backward_fault(exercise, function, call, result):
         function = _placed(function, [names.index(n) for n in exercise.gradient_of], len(args))
     report = check.gradcheck(forward, function, args, call.case.kwargs, rng=np.random.default_rng(0), **options)
     if report.ok or report.diagnosis == "kink":                       # at a corner, another one of its slopes is right as well
-        return None if _same_form(result, expected) else fault
+        return None if same.same_form(result, expected) else fault
     return Fault(report.diagnosis if report.diagnosis in check.DIAGNOSES else fault.code, report.message, repr(report))
 
 
@@ -144,7 +134,7 @@ def _narrow_fault(exercise, function, case):
     if isinstance(got, Fault):
         return Fault(got.code, f"with float32 inputs: {got.message}")
     expected = call.run(exercise.reference())
-    for (label, a), (_, b) in zip(_leaves("it", call.values(got)), _leaves("it", call.values(expected)), strict=False):
+    for (label, a), (_, b) in zip(same.leaves("it", call.values(got)), same.leaves("it", call.values(expected)), strict=False):
         if np.asarray(b).dtype == np.float32 and np.ndim(b) and np.asarray(a).dtype != np.float32:
             return Fault("wrong-dtype", f"float32 inputs must give float32 back, {label} is {np.asarray(a).dtype}: was an array made "
                          "without dtype=x.dtype?")
@@ -192,7 +182,8 @@ class _Call:
         names = ["dout", "cache"] if self.exercise.kind == "backward" else _names(self.exercise.reference(), len(args))
         pairs = [*zip(names, before[0], after[0], strict=True), *((k, v, after[1][k]) for k, v in before[1].items())]
         for name, old, new in pairs:
-            changed = [label for (label, a), (_, b) in zip(_leaves(name, old), _leaves(name, new), strict=False) if not _identical(a, b)]
+            both = zip(same.leaves(name, old), same.leaves(name, new), strict=False)
+            changed = [label for (label, a), (_, b) in both if not same.identical(a, b)]
             if name not in allowed and changed:
                 return Fault("mutates-input", f"the function writes into its input {changed[0]}: whoever called it still needs that array. "
                              "Compute a new one: x = x + 1 instead of x += 1")
@@ -220,82 +211,15 @@ def _alike(exercise, function, wrong, case):
     mine, theirs = call.guarded(function), call.guarded(wrong)
     if isinstance(mine, Fault) or isinstance(theirs, Fault):
         return isinstance(mine, Fault) and isinstance(theirs, Fault) and mine.message.split(" at ")[0] == theirs.message.split(" at ")[0]
-    if exercise.kind == "forward" and _differs("out", call.values(mine), call.values(theirs)) is None:
+    if exercise.kind == "forward" and same.differs("out", call.values(mine), call.values(theirs)) is None:
         return _cache_alike(mine, theirs)
-    return _differs("it", call.values(mine), call.values(theirs)) is None
+    return same.differs("it", call.values(mine), call.values(theirs)) is None
 
 
 def _cache_alike(mine, theirs):
     if not (isinstance(mine, tuple) and len(mine) == 2 and isinstance(mine[1], dict)):
         return False
-    return all(k in mine[1] and _identical(mine[1][k], v) for k, v in theirs[1].items())
-
-
-# ---- comparing
-
-def _differs(name, got, expected):
-    """The first Fault of `got`: structure, kind of numbers, then values, by evidence."""
-    pairs = _leaves(name, got), _leaves(name, expected)
-    if len(pairs[0]) != len(pairs[1]) or [l for l, _ in pairs[0]] != [l for l, _ in pairs[1]]:
-        return Fault("wrong-shape", f"{name} must be {_kind_of(expected)}, got {_kind_of(got)}")
-    for (label, a), (_, b) in zip(*pairs, strict=True):
-        fault = _leaf_differs(label, a, b)
-        if fault is not None:
-            return fault
-    return None
-
-
-def _leaf_differs(label, a, b):
-    if b is None or a is None or isinstance(b, str):
-        return None if a is b or a == b else Fault("wrong-shape", f"{label} must be {_kind_of(b)}, got {_kind_of(a)}")
-    if np.ndim(b) and not isinstance(a, np.ndarray):
-        return Fault("wrong-shape", f"{label} must be {_kind_of(b)}, got {_kind_of(a)}")
-    a, b = np.asarray(a), np.asarray(b)
-    if a.shape == b.shape and {a.dtype.kind, b.dtype.kind} <= set("iu"):
-        a = a.astype(b.dtype)
-    if b.ndim and a.shape == b.shape and a.dtype != b.dtype:
-        return Fault("wrong-dtype", f"{label} must hold {b.dtype}, got {a.dtype}")
-    if a.shape == b.shape and (np.array_equal(a, b, equal_nan=b.dtype.kind == "f") or _close(a, b)):
-        return None
-    if a.shape != b.shape:
-        return Fault("wrong-shape", f"{label} must be {_kind_of(b)}, got {_kind_of(a)}")
-    problem = check.compare(label, a, b) if hasattr(check, "compare") else _first_difference(label, a, b)
-    return Fault(*problem) if problem else None
-
-
-def _first_difference(label, a, b):
-    where = np.argwhere(a != b)[0]
-    return "wrong-forward", f"{label}{where.tolist()} is {a[tuple(where)]:.9g}, expected {b[tuple(where)]:.9g}"
-
-
-def _close(a, b):
-    if b.dtype.kind != "f":
-        return False
-    finite = np.isfinite(b)
-    scale = np.abs(b[finite]).max(initial=0.0)
-    with np.errstate(invalid="ignore"):
-        return bool(np.all(np.where(finite, np.abs(a - b) <= SAME * max(scale, 1e-300), (a == b) | (np.isnan(a) & np.isnan(b)))))
-
-
-def _leaves(name, value):
-    """[(label, array, number, text or None)] of nested tuples, lists and dicts."""
-    if isinstance(value, dict):
-        return [leaf for key, v in value.items() for leaf in _leaves(f"{name}.{key}", v)]
-    if isinstance(value, (tuple, list)):
-        return [leaf for i, v in enumerate(value) for leaf in _leaves(f"{name}[{i}]", v)]
-    return [(name, value)]
-
-
-def _identical(a, b):
-    a, b = _leaves("", a), _leaves("", b)
-    return len(a) == len(b) and all(
-        np.array_equal(x, y, equal_nan=np.asarray(x).dtype.kind == "f") if isinstance(x, (np.ndarray, np.generic, float, int)) else True
-        for (_, x), (_, y) in zip(a, b, strict=True))
-
-
-def _same_form(a, b):
-    a, b = _leaves("", a), _leaves("", b)
-    return len(a) == len(b) and all(np.shape(x) == np.shape(y) for (_, x), (_, y) in zip(a, b, strict=True))
+    return all(k in mine[1] and same.identical(mine[1][k], v) for k, v in theirs[1].items())
 
 
 # ---- telling
@@ -310,14 +234,6 @@ def _told(error, function):
     here = [f for f in traceback.extract_tb(error.__traceback__) if code and f.filename == code.co_filename]
     place = f" at line {here[-1].lineno}: {here[-1].line}" if here else ""
     return f"it stops with {type(error).__name__}: {error}{place}"
-
-
-def _kind_of(value):
-    if isinstance(value, np.ndarray):
-        return f"an array {value.shape} of {value.dtype}"
-    if isinstance(value, (tuple, list)):
-        return f"a {type(value).__name__} of {len(value)}"
-    return "None" if value is None else f"a {type(value).__name__}"
 
 
 def _shapes(exercise, case):

@@ -48,7 +48,7 @@ def _imports(exercise, tree, function):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             kept = [a for a in node.names if (a.asname or a.name).split(".")[0] in used and a.name != "numpy"]
             lines += [_import_line(node, kept)] if kept else []
-    own = [name for name in _own_names(tree) if name in used and (name.isupper() or name in exercise.needs)]
+    own = [name for name in own_names(tree) if name in used and (name.isupper() or name in exercise.needs)]
     own = sorted({*own, *exercise.given})
     lines += [f"from {exercise.module_name} import {', '.join(own)}"] if own else []
     return ["import numpy as np", *(["", *sorted(lines)] if lines else [])]
@@ -62,7 +62,7 @@ def _only_for_dispatch(function):
     return unneeded | ({"backend"} if attributes <= {"compiled", "get_array_module", "to_numpy"} else set())
 
 
-def _own_names(tree):
+def own_names(tree):
     for node in tree.body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             yield node.name

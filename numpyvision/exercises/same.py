@@ -1,0 +1,90 @@
+"""Is one result the same as another? Structure first, then the kind of numbers, then the values, with evidence about what differs."""
+from dataclasses import dataclass
+
+import numpy as np
+
+from numpyvision import check
+
+SAME = 1e-9              # float64: two derivations of one formula agree to 1e-12 of the largest value or so; a mistake does not
+
+
+@dataclass
+class Fault:
+    """The first thing that is wrong: its code, what to say about it, and the table of the check that found it."""
+
+    code: str
+    message: str
+    table: str = ""
+
+
+def differs(name, got, expected):
+    """The first Fault of `got`: structure, kind of numbers, then values, by evidence."""
+    pairs = leaves(name, got), leaves(name, expected)
+    if len(pairs[0]) != len(pairs[1]) or [l for l, _ in pairs[0]] != [l for l, _ in pairs[1]]:
+        return Fault("wrong-shape", f"{name} must be {kind_of(expected)}, got {kind_of(got)}")
+    for (label, a), (_, b) in zip(*pairs, strict=True):
+        fault = _leaf_differs(label, a, b)
+        if fault is not None:
+            return fault
+    return None
+
+
+def _leaf_differs(label, a, b):
+    if b is None or a is None or isinstance(b, str):
+        return None if a is b or a == b else Fault("wrong-shape", f"{label} must be {kind_of(b)}, got {kind_of(a)}")
+    if np.ndim(b) and not isinstance(a, np.ndarray):
+        return Fault("wrong-shape", f"{label} must be {kind_of(b)}, got {kind_of(a)}")
+    a, b = np.asarray(a), np.asarray(b)
+    if a.shape == b.shape and {a.dtype.kind, b.dtype.kind} <= set("iu"):
+        a = a.astype(b.dtype)
+    if b.ndim and a.shape == b.shape and a.dtype != b.dtype:
+        return Fault("wrong-dtype", f"{label} must hold {b.dtype}, got {a.dtype}")
+    if a.shape == b.shape and (np.array_equal(a, b, equal_nan=b.dtype.kind == "f") or _close(a, b)):
+        return None
+    if a.shape != b.shape:
+        return Fault("wrong-shape", f"{label} must be {kind_of(b)}, got {kind_of(a)}")
+    problem = check.compare(label, a, b) if hasattr(check, "compare") else _first_difference(label, a, b)
+    return Fault(*problem) if problem else None
+
+
+def _first_difference(label, a, b):
+    where = np.argwhere(a != b)[0]
+    return "wrong-forward", f"{label}{where.tolist()} is {a[tuple(where)]:.9g}, expected {b[tuple(where)]:.9g}"
+
+
+def _close(a, b):
+    if b.dtype.kind != "f":
+        return False
+    finite = np.isfinite(b)
+    scale = np.abs(b[finite]).max(initial=0.0)
+    with np.errstate(invalid="ignore"):
+        return bool(np.all(np.where(finite, np.abs(a - b) <= SAME * max(scale, 1e-300), (a == b) | (np.isnan(a) & np.isnan(b)))))
+
+
+def leaves(name, value):
+    """[(label, array, number, text or None)] of nested tuples, lists and dicts."""
+    if isinstance(value, dict):
+        return [leaf for key, v in value.items() for leaf in leaves(f"{name}.{key}", v)]
+    if isinstance(value, (tuple, list)):
+        return [leaf for i, v in enumerate(value) for leaf in leaves(f"{name}[{i}]", v)]
+    return [(name, value)]
+
+
+def identical(a, b):
+    a, b = leaves("", a), leaves("", b)
+    return len(a) == len(b) and all(
+        np.array_equal(x, y, equal_nan=np.asarray(x).dtype.kind == "f") if isinstance(x, (np.ndarray, np.generic, float, int)) else True
+        for (_, x), (_, y) in zip(a, b, strict=True))
+
+
+def same_form(a, b):
+    a, b = leaves("", a), leaves("", b)
+    return len(a) == len(b) and all(np.shape(x) == np.shape(y) for (_, x), (_, y) in zip(a, b, strict=True))
+
+
+def kind_of(value):
+    if isinstance(value, np.ndarray):
+        return f"an array {value.shape} of {value.dtype}"
+    if isinstance(value, (tuple, list)):
+        return f"a {type(value).__name__} of {len(value)}"
+    return "None" if value is None else f"a {type(value).__name__}"
