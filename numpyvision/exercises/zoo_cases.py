@@ -43,6 +43,11 @@ def layer(name, *options, x, fixed=None, **keywords):
     return LayerCase(name, options, tuple(x) if isinstance(x, list) else (x,), keywords, fixed)
 
 
+def of(bug):
+    """The inputs on which this bug shows."""
+    return CASES[bug.case or bug.op]
+
+
 def module_of(file):
     """The real module of "ops/conv.py"."""
     return importlib.import_module(".".join(("numpyvision", *Path(file).with_suffix("").parts)))
