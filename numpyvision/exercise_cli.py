@@ -246,10 +246,11 @@ def _check_one(place, name, seed, seconds, brief):
 
 
 def _workspace(folder):
-    """The student's folder: --folder, else this one if it holds a progress file, else exercises/."""
+    """The student's folder: --folder, else this one if it holds exercises, else exercises/ in it."""
     from numpyvision.exercises import workspace
+    here = workspace.Workspace(Path("."))
     if folder is None:
-        folder = Path(".") if Path(workspace.PROGRESS).is_file() else Path("exercises")
+        folder = Path(".") if here.is_one() else Path("exercises")
     return workspace.Workspace(folder.expanduser())
 
 

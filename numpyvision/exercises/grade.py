@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from numpyvision.exercises import catalog, runner
+from numpyvision.exercises import catalog, runner, workspace
 from numpyvision.exercises.runner import Verdict
 
 COLUMNS = ("student", "exercise", "passed", "diagnosis", "message", "seconds")
@@ -29,18 +29,18 @@ class Mark:
 
 
 def submissions(folders):
-    """{student: folder}. A folder that holds .py files is one submission; one of folders is a class, each of them a submission."""
+    """{student: folder of the files}. A folder that holds exercises is a submission; any other holds submissions, each a folder."""
     found = {}
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise NotADirectoryError(f"{folder} is not a folder; give submissions, or one folder that holds them all")
         inside = sorted(p for p in folder.iterdir() if p.is_dir() and not p.is_symlink() and not p.name.startswith((".", "__")))
-        one = any(folder.glob("*.py")) or not any(any(p.glob("*.py")) for p in inside)
+        one = workspace.home(folder) or not any(workspace.home(place) for place in inside)
         for place in [folder] if one else inside:
             name = place.resolve().name
             if name in found:                                         # two classes may each have an "anna"
                 name = str(place)
-            found[name] = place
+            found[name] = workspace.home(place) or place
     return found
 
 

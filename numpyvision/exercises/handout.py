@@ -21,9 +21,9 @@ Each file holds one function to write; its first lines say what it does and give
 
     pip install numpyvision
     cd into this folder
-    numpyvision exercise list --folder .
-    numpyvision exercise check {first} --folder .
-    numpyvision exercise hint {first} --folder .
+    numpyvision exercise list
+    numpyvision exercise check {first}
+    numpyvision exercise hint {first}
 
 `python -m pytest -q` runs every check at once. Hand in this folder with your functions; other inputs of the same kinds will be tried.
 """

@@ -63,7 +63,7 @@ def stop_all():
 
 def _run(request):
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "numpyvision.exercises.child"], cwd=request["folder"], env=_environment(request["folder"]),
+        [sys.executable, "-P", "-u", "-m", "numpyvision.exercises.child"], cwd=request["folder"], env=_environment(request["folder"]),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=os.name == "posix")
     _running.add(process)
     printed = _Drain(process.stdout)

@@ -87,4 +87,4 @@ def kind_of(value):
         return f"an array {value.shape} of {value.dtype}"
     if isinstance(value, (tuple, list)):
         return f"a {type(value).__name__} of {len(value)}"
-    return "None" if value is None else f"a {type(value).__name__}"
+    return "None" if value is None else f"one {type(value).__name__}"

@@ -37,6 +37,10 @@ class Workspace:
         self.folder = Path(folder)
         self.note = ""                                                # something to tell the student, once
 
+    def is_one(self):
+        """Does this folder hold a progress file or an exercise?"""
+        return (self.folder / PROGRESS).is_file() or any(self.file(name).is_file() for name in catalog.load())
+
     def file(self, name):
         return self.folder / catalog.find(name).file_name
 
@@ -76,6 +80,12 @@ class Workspace:
         states = self.states()
         begun = [n for n, s in states.items() if s.started and not s.passed]
         return next(iter(begun + [n for n, s in states.items() if not s.passed]), None)
+
+
+def home(folder):
+    """Where a student's files are: in this folder, or in the exercises/ or handout/ that it holds; None if nowhere."""
+    places = (folder, folder / "exercises", folder / "handout")
+    return next((place for place in places if Workspace(place).is_one()), None)
 
 
 def write_new(path, text):

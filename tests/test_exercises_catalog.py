@@ -1,0 +1,117 @@
+"""The catalogue and every exercise in it: the reference passes, the skeleton says not-implemented, planted mistakes are named."""
+import copy
+
+import numpy as np
+import pytest
+
+from numpyvision import check
+from numpyvision.exercises import cases, catalog, judge, mutants, pictures, pictures_boxes, pictures_ops, skeleton
+
+ENTRY = {"name": "box_iou", "lesson": 1, "title": "t", "target": "numpyvision.boxes.iou:box_iou", "row": "L16-S05", "kind": "function",
+         "statement": "s", "hints": ["a", "b", "c"], "picture": "box_iou"}
+EXERCISES = list(catalog.load())
+PLANTED = [(name, bug) for name, bugs in mutants.MISTAKES.items() for bug in bugs]
+
+
+def parse(*changes):
+    return catalog.parse({"file.toml": {"exercise": [{**ENTRY, **change} for change in changes]}})
+
+
+def test_a_good_catalogue_is_sorted_by_lesson():
+    found = parse({"lesson": 5}, {"name": "first", "lesson": 2}, {"name": "last", "lesson": 9, "needs": ["first"]})
+    assert list(found) == ["first", "box_iou", "last"] and found["last"].needs == ("first",)
+
+
+@pytest.mark.parametrize("change, said", [
+    ({"hints": ["one"]}, "hints must be three"), ({"row": "S05"}, "row must be"), ({"kind": "test"}, "kind must be one of"),
+    ({"kind": "forward"}, "kind must be"), ({"lesson": "4"}, "lesson must be an integer"), ({"title": " "}, "title must be a text"),
+    ({"target": "numpyvision.boxes.iou.box_iou"}, "target must be like"), ({"needs": ["nothing"]}, "needs must be names"),
+    ({"hint": "x"}, "hint must be one of"), ({"name": "Box IoU"}, "name must be"), ({"needs": "box_iou"}, "needs must be a list")])
+def test_a_bad_entry_is_named_with_its_field(change, said):
+    with pytest.raises(ValueError, match=said) as error:
+        parse(change)
+    assert change.get("name", "box_iou") in str(error.value)
+
+
+def test_a_missing_field_a_double_name_a_double_lesson_and_a_later_need_are_refused():
+    short = {k: v for k, v in ENTRY.items() if k != "row"}
+    with pytest.raises(ValueError, match=r"file.toml, \[\[exercise\]\] 1, box_iou: row must be there"):
+        catalog.parse({"file.toml": {"exercise": [short]}})
+    with pytest.raises(ValueError, match="name must be unique"):
+        parse({}, {"lesson": 2})
+    with pytest.raises(ValueError, match="lesson must be unique"):
+        parse({}, {"name": "other"})
+    with pytest.raises(ValueError, match="smaller lessons, got 'other of lesson 2'"):
+        parse({"needs": ["other"]}, {"name": "other", "lesson": 2})
+
+
+def test_an_unknown_name_gets_the_nearest_ones():
+    with pytest.raises(ValueError, match="did you mean box_iou"):
+        catalog.find("box_ion")
+
+
+def test_a_target_that_is_gone_is_told():
+    with pytest.raises(ValueError, match="there is no box_uoi in numpyvision.boxes.iou"):
+        parse({"target": "numpyvision.boxes.iou:box_uoi"})["box_iou"].reference()
+
+
+def test_nothing_belongs_to_no_exercise():
+    for table in (cases.CASES, cases.OPTIONS, cases.CHECKS, mutants.MISTAKES):
+        assert set(table) <= set(EXERCISES)
+
+
+# ---- every exercise
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_reference_passes(name):
+    for seed in (0, 1, 2):
+        verdict = judge.judge(name, catalog.find(name).reference(), seed)
+        assert verdict.ok, verdict.message
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_skeleton_is_not_implemented(name):
+    exercise, namespace = catalog.find(name), {}
+    text = skeleton.skeleton(exercise)
+    exec(compile(text, exercise.file_name, "exec"), namespace)
+    verdict = judge.judge(name, namespace[exercise.function_name])
+    assert not verdict.ok and verdict.diagnosis == "not-implemented" and f"exercise check {name}" in verdict.message
+    assert namespace[exercise.function_name].__doc__ == exercise.reference().__doc__
+    assert all(len(line) <= 140 for line in text.splitlines()), "a line of the statement is too long"
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_cases_come_anew_from_each_seed_and_the_same_from_one(name):
+    first, again, other = cases.of(name), cases.of(name), cases.of(name, 1)
+    assert len(first) == len(other) >= 2
+    flat = [[np.asarray(a) for case in found for a in case.args if isinstance(a, np.ndarray)] for found in (first, again, other)]
+    assert all(np.array_equal(a, b) for a, b in zip(flat[0], flat[1], strict=True))
+    assert any(a.shape != b.shape or not np.array_equal(a, b) for a, b in zip(flat[0], flat[2], strict=True))
+    copy.deepcopy(first)                                                # the judge copies them for every call
+
+
+@pytest.mark.parametrize("name, bug", PLANTED, ids=[f"{name}-{i}" for i, (name, _) in enumerate(PLANTED)])
+def test_a_planted_mistake_is_named(name, bug):
+    verdict = judge.judge(name, getattr(bug.plant(), catalog.find(name).function_name))
+    assert not verdict.ok, f"not found: {bug.why}"
+    assert bug.code in check.DIAGNOSES and verdict.diagnosis == bug.code
+    assert verdict.message.startswith(bug.why[0].upper() + bug.why[1:]), verdict.message
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_at_least_three_mistakes_are_known(name):
+    assert len(mutants.MISTAKES.get(name, ())) >= 3
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_picture_is_drawn(name, tmp_path):
+    pictures.draw(name, tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").stat().st_size > 3000
+
+
+def test_no_picture_is_drawn_for_nobody():
+    wanted = {exercise.picture for exercise in catalog.load().values()}
+    for module in (pictures_boxes, pictures_ops):
+        own = {n for n, f in vars(module).items() if not n.startswith("_") and getattr(f, "__module__", "") == module.__name__}
+        drawn = {n for n in own if list(getattr(module, n).__code__.co_varnames[:2]) == ["figure", "function"]}
+        assert drawn <= wanted
