@@ -13,6 +13,8 @@ that hold every s-th row and column; within a phase the taps are again a fixed d
     dx       the same sum over dout, with the filter turned by 180 degrees, once for each phase of x
     dw       dw[f, t] = sum over r, q of dout[f, r, q] * x[offset[t] + r*width + q]
 
+3x3 filters at stride 1 in float32, most of a network, are handed on to `winograd.py`.
+
 Shapes here: N images, C and F channels in and out, G groups, T = C/G * kh * kw taps, P numbers in a padded plane.
 """
 from functools import lru_cache
@@ -20,7 +22,7 @@ from functools import lru_cache
 import numpy as np
 from numba import prange
 
-from numpyvision.kernels import vector
+from numpyvision.kernels import vector, winograd
 from numpyvision.kernels.jit import jit_parallel
 
 ROWS, TAPS, REGISTERS = vector.ROWS, vector.TAPS, vector.REGISTERS
@@ -30,6 +32,8 @@ RUN = 1024              # pixels that correlate_tile sums in one go: four channe
 
 def conv2d(x, w, b, stride, padding, dilation, groups):
     """(N, C, H, W), (F, C/G, kh, kw), (F,) or None -> (N, F, Ho, Wo)."""
+    if winograd.suits(x, w.shape, stride, padding, dilation, groups):
+        return winograd.conv2d(x, w, b, padding)
     (N, C, H, W), (F, _, kh, kw) = x.shape, w.shape
     Ho, Wo = (_out_size(size, k, s, p, d) for size, k, s, p, d in zip((H, W), (kh, kw), stride, padding, dilation, strict=True))
     out = np.empty((N, F, Ho, Wo), x.dtype)
@@ -42,6 +46,8 @@ def conv2d(x, w, b, stride, padding, dilation, groups):
 
 def conv2d_dx(dout, w, x_shape, stride, padding, dilation, groups):
     """Gradient to x: dx[y] collects w[i] * dout[(y + p - i*d) / s] over the taps i for which that is a whole number."""
+    if winograd.suits(dout, w.shape, stride, padding, dilation, groups):
+        return winograd.conv2d_dx(dout, w, padding)
     (N, C, H, W), (F, Cg, kh, kw) = x_shape, w.shape
     dx = np.empty(x_shape, dout.dtype)
     if not dx.size:
@@ -65,6 +71,8 @@ def conv2d_dx(dout, w, x_shape, stride, padding, dilation, groups):
 
 def conv2d_dw(dout, x, w_shape, stride, padding, dilation, groups):
     """Gradient to w: for each tap, the inner product of dout with the run of x that the tap reads."""
+    if winograd.suits(x, w_shape, stride, padding, dilation, groups):
+        return winograd.conv2d_dw(dout, x, padding)
     (N, F, Ho, Wo), T = dout.shape, int(np.prod(w_shape[1:]))
     dw = np.zeros((F, T), x.dtype)
     if dout.size and dw.size:

@@ -20,6 +20,9 @@ import numba  # noqa: E402
 # than the second, and a run that was killed and resumed other weights than one that was not. Sum in lanes instead (norm.py: `_add_up`).
 FASTMATH = {"contract", "nsz", "arcp", "afn"}
 
+# Of numba's ways to find parallel loops, only the one that is asked for: the others turn every `row[:] = 0` into one more loop to compile.
+ONLY_PRANGE = {"prange": True, **dict.fromkeys(("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False)}
+
 
 def _njit(function, **options):
     try:
@@ -39,7 +42,7 @@ def jit_parallel(function):
     A view that is written to needs an assignment of its own: `result = out.reshape(-1)`. Four or more values unpacked at once
     (`a, b, c, result = ...`) go through a tuple, where numba 0.68 forgets what `result` belongs to and drops its writes as dead code.
     """
-    return _njit(function, parallel=True, fastmath=FASTMATH)
+    return _njit(function, parallel=ONLY_PRANGE, fastmath=FASTMATH)
 
 
 def jit_sum(function):

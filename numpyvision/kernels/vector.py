@@ -7,6 +7,12 @@ functions, which also run in their place under NUMBA_DISABLE_JIT=1, so that a de
     multiply_tile   8 output channels x 2 registers of neighbouring pixels, summed over all taps of the filter   (forward, dx)
     correlate_tile  4 output channels x 4 taps, summed over a run of pixels                                      (dw)
 
+and three more for Winograd's convolution (`winograd.py`), which keeps neighbouring channels in a register:
+
+    product_tile    8 rows x 1 or 2 registers of a matrix product
+    transform_tile  M @ x @ M.T of a small square x, a fixed small matrix M
+    turn_tile       LANES runs of LANES numbers, transposed: planes of pixels become pixels of channels, and back
+
 A register holds LANES numbers: 16 float32 or 8 float64 with AVX-512. Arrays come flattened; places in them are element offsets.
 """
 import llvmlite.binding as llvm
@@ -50,6 +56,21 @@ def _correlate_tile(d, d0, row, x, x0, offsets, t0, count, out, o0, out_row):
             out[o0 + m * out_row + t] += d[d0 + m * row:d0 + m * row + length] @ x[start:start + length]
 
 
+def _product_tile(a, a0, a_row, a_step, b, b0, b_step, count, start, s0, s_row, out, o0, o_row, width):
+    """out[o0 + m*o_row + j] = start[s0 + m*s_row + j] + sum over t < count of a[a0 + m*a_row + t*a_step] * b[b0 + t*b_step + j]."""
+    j, t = np.arange(width), np.arange(count)
+    right = b[b0 + t[:, None] * b_step + j]
+    for m in range(ROWS):
+        out[o0 + m * o_row + j] = start[s0 + m * s_row + j] + a[a0 + m * a_row + t * a_step] @ right
+
+
+def _turn_tile(x, x0, source, s0, out, o0, target, t0):
+    """out[o0 + target[t0 + j] + i] = x[x0 + source[s0 + i] + j], i, j < LANES."""
+    n = lanes(x.dtype)
+    for j in range(n):
+        out[o0 + target[t0 + j]:o0 + target[t0 + j] + n] = x[x0 + source[s0:s0 + n] + j]
+
+
 class _Emit:
     """Short names for the handful of vector instructions used below, for one dtype."""
 
@@ -90,6 +111,52 @@ class _Emit:
 
     def zero(self):
         return ir.Constant(self.vector, [0.0] * self.lanes)
+
+    def constant(self, value):
+        return ir.Constant(self.vector, [float(value)] * self.lanes)
+
+    def combine(self, rows, x):
+        """The product of a small matrix of numbers with a list of registers.
+
+        The rows of Winograd's matrices come in pairs that differ in the signs of the odd columns only: even and odd columns are summed
+        apart, and a sum that was made before (or its negative) is not made again.
+        """
+        b, known = self.builder, {}
+
+        def part(row, first):
+            terms = sorted(((c, k) for k, c in enumerate(row) if c and k % 2 == first), key=lambda term: abs(term[0]) != 1)
+            if not terms:
+                return 0, None
+            sign = 1 if terms[0][0] > 0 else -1
+            terms = tuple((c * sign, k) for c, k in terms)
+            if terms not in known:
+                c, k = terms[0]
+                total = x[k] if c == 1 else b.fmul(x[k], self.constant(c))
+                for c, k in terms[1:]:
+                    total = b.fadd(total, x[k]) if c == 1 else b.fsub(total, x[k]) if c == -1 else self.fma(x[k], self.constant(c), total)
+                known[terms] = total
+            return sign, known[terms]
+
+        results = []
+        for row in rows:
+            (sign, even), (sign2, odd) = part(row, 0), part(row, 1)
+            if even is None or odd is None:
+                value, negative = (odd, sign2 < 0) if even is None else (even, sign < 0)
+                results.append(b.fneg(value) if negative else value)
+            elif sign > 0:
+                results.append(b.fadd(even, odd) if sign2 > 0 else b.fsub(even, odd))
+            else:
+                results.append(b.fsub(odd, even) if sign2 > 0 else b.fneg(b.fadd(even, odd)))
+        return results
+
+    def transposed(self, rows):
+        """LANES registers, turned as a matrix: log2(LANES) rounds that each interleave pairs of registers."""
+        n, i32 = self.lanes, ir.IntType(32)
+        low = [k // 2 + (n if k % 2 else 0) for k in range(n)]
+        masks = [ir.Constant(ir.VectorType(i32, n), [m + half for m in low]) for half in (0, n // 2)]
+        for _ in range(n.bit_length() - 1):
+            rows = [self.builder.shuffle_vector(rows[k], rows[k + n // 2], mask) for k in range(n // 2) for mask in masks]
+        return rows
 
     def loop(self, count, start):
         """Emit `for t in range(count): sums = body(t, sums)`: yields t and the sums held in registers; `close(new sums)` ends it."""
@@ -184,5 +251,99 @@ def _correlate_tile_llvm(typing, d, d0, row, x, x0, offsets, t0, count, out, o0,
     return signature, emit
 
 
+def _product_tile_of(registers):
+    """product_tile for one width of tile, in registers."""
+    if numba.config.DISABLE_JIT:
+        return lambda *args: _product_tile(*args, registers * lanes(args[0].dtype))
+
+    @intrinsic
+    def product_tile(typing, a, a0, a_row, a_step, b, b0, b_step, count, start, s0, s_row, out, o0, o_row):
+        i = types.int64
+        signature = types.void(a, i, i, i, b, i, i, i, start, i, i, out, i, i)
+
+        def emit(context, builder, signature, args):
+            a, a0, a_row, a_step, b, b0, b_step, count, start, s0, s_row, out, o0, o_row = _unpack(context, builder, signature, args)
+            e = _Emit(builder, signature.args[0].dtype)
+            rows = [e.pointer(a.data, builder.add(a0, builder.mul(a_row, _i64(m)))) for m in range(ROWS)]
+            begins = [e.pointer(start.data, builder.add(s0, builder.mul(s_row, _i64(m)))) for m in range(ROWS)]
+            t, sums, close = e.loop(count, [e.load(begin, j) for begin in begins for j in range(registers)])
+            right = e.pointer(b.data, builder.add(b0, builder.mul(b_step, t)))
+            vectors, at = [e.load(right, j) for j in range(registers)], builder.mul(a_step, t)
+            new = []
+            for m in range(ROWS):
+                left = e.broadcast(e.pointer(rows[m], at))
+                new += [e.fma(left, vectors[j], sums[m * registers + j]) for j in range(registers)]
+            sums = close(new)
+            for m in range(ROWS):
+                target = e.pointer(out.data, builder.add(o0, builder.mul(o_row, _i64(m))))
+                for j in range(registers):
+                    e.store(sums[m * registers + j], target, j)
+            return context.get_dummy_value()
+
+        return signature, emit
+
+    return product_tile
+
+
+def transform_tile(matrix):
+    """For a matrix M (n, k): out[o0 + i*out_row + j*out_col] = (M @ x @ M.T)[i, j] of the k x k numbers x[x0 + p*row + q*col];
+    all LANES times, for neighbouring numbers."""
+    n, k = matrix.shape
+
+    def transform(x, x0, row, col, out, o0, out_row, out_col):
+        lane = np.arange(lanes(x.dtype))
+        tile = x[x0 + row * np.arange(k)[:, None, None] + col * np.arange(k)[:, None] + lane]                  # (k, k, LANES)
+        result = np.einsum("ip,jq,pql->ijl", matrix, matrix, tile)
+        out[o0 + out_row * np.arange(n)[:, None, None] + out_col * np.arange(n)[:, None] + lane] = result
+
+    if numba.config.DISABLE_JIT:
+        return transform
+
+    @intrinsic
+    def transform_llvm(typing, x, x0, row, col, out, o0, out_row, out_col):
+        i = types.int64
+        signature = types.void(x, i, i, i, out, i, i, i)
+
+        def emit(context, builder, signature, args):
+            x, x0, row, col, out, o0, out_row, out_col = _unpack(context, builder, signature, args)
+            e, mul = _Emit(builder, signature.args[0].dtype), builder.mul
+            first, target = e.pointer(x.data, x0), e.pointer(out.data, o0)
+            half = []                                                                     # x @ M.T, row by row
+            for p in range(k):
+                start = e.pointer(first, mul(row, _i64(p)))
+                half.append(e.combine(matrix, [e.load(e.pointer(start, mul(col, _i64(q)))) for q in range(k)]))
+            for j in range(n):
+                column = e.combine(matrix, [half[p][j] for p in range(k)])
+                for i in range(n):
+                    e.store(column[i], e.pointer(target, builder.add(mul(out_row, _i64(i)), mul(out_col, _i64(j)))))
+            return context.get_dummy_value()
+
+        return signature, emit
+
+    return transform_llvm
+
+
+@intrinsic
+def _turn_tile_llvm(typing, x, x0, source, s0, out, o0, target, t0):
+    i = types.int64
+    signature = types.void(x, i, source, i, out, i, target, i)
+
+    def emit(context, builder, signature, args):
+        x, x0, source, s0, out, o0, target, t0 = _unpack(context, builder, signature, args)
+        e, add = _Emit(builder, signature.args[0].dtype), builder.add
+
+        def entry(table, first, k):
+            return builder.load(e.pointer(table.data, add(first, _i64(k))))
+
+        rows = [e.load(e.pointer(x.data, add(x0, entry(source, s0, k)))) for k in range(e.lanes)]
+        for k, column in enumerate(e.transposed(rows)):
+            e.store(column, e.pointer(out.data, add(o0, entry(target, t0, k))))
+        return context.get_dummy_value()
+
+    return signature, emit
+
+
 multiply_tile = _multiply_tile if numba.config.DISABLE_JIT else _multiply_tile_llvm
 correlate_tile = _correlate_tile if numba.config.DISABLE_JIT else _correlate_tile_llvm
+turn_tile = _turn_tile if numba.config.DISABLE_JIT else _turn_tile_llvm
+product_tile_1, product_tile_2 = _product_tile_of(1), _product_tile_of(2)
