@@ -7,6 +7,8 @@ is the one law, from a ReLU to Mask R-CNN. Importing this package compiles nothi
 from numpyvision.backend import get_array_module, to_numpy, use
 from numpyvision.cache import Cache, NoCache, frozen, new_cache
 from numpyvision.plug import plugged
+from numpyvision.threads import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
-__all__ = ["Cache", "NoCache", "frozen", "get_array_module", "new_cache", "plugged", "to_numpy", "use", "__version__"]
+__all__ = ["Cache", "NoCache", "frozen", "get_array_module", "get_num_threads", "new_cache", "plugged", "set_num_threads", "to_numpy",
+           "use", "__version__"]

@@ -1,0 +1,110 @@
+"""What the first run costs: import, the first step on a machine that has never compiled it, the first step when it has, peak memory.
+
+Everything happens in processes of its own, with a fresh folder for numba's cache.
+"""
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+TRAIN = [sys.executable, "-m", "numpyvision", "train", "mask_rcnn", "--out"]
+FIRST_STEP = re.compile(rb"[ |]1/\d+ \[")         # tqdm's bar after one step
+MEMORY = """
+import sys, time, numpy as np
+from numpyvision.bench import first_run, steps
+model, recipe, batch = steps.prepare("mask_rcnn", {batch}, {side}, 0)
+step = steps.training(model, recipe, batch) if {ours} else steps.twin_training(model, recipe, batch)[1]
+if {ours}:
+    step()                                          # ours is compiled or loaded now, which is not part of a step
+before = first_run.reset_peak()
+for _ in range(3):
+    step()
+print(before, first_run.peak())
+"""
+
+
+def measure(quick=False):
+    """-> rows {"group": "first run", "name": what, "direction": "", "value": number, "unit": "s" or "MB"}."""
+    rows = [_row("python -c pass", _process_seconds("pass"), "s"), _row("import numpyvision", _process_seconds("import numpyvision"), "s")]
+    with tempfile.TemporaryDirectory() as folder:
+        if not quick:
+            rows.append(_row("train mask_rcnn: first step shown, never compiled", first_step(folder, "cold"), "s"))
+            rows.append(_row("the same, compiled before", min(first_step(folder, f"warm{i}") for i in range(3)), "s"))
+    return rows + memory()
+
+
+def _row(name, value, unit):
+    return {"group": "first run", "name": name, "direction": unit, "value": round(value, 3), "unit": unit}
+
+
+def text(rows):
+    """The rows as lines."""
+    return "\n".join(f"{r['name']:<52} {r['value']:9.2f} {r['unit']}" for r in rows)
+
+
+def _process_seconds(statement, runs=7):
+    def once():
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", statement], check=True, env=environment())
+        return time.perf_counter() - start
+    once()
+    return sorted(once() for _ in range(runs))[runs // 2]
+
+
+def environment(**more):
+    """This process's environment, and this package on the path."""
+    root = str(Path(__file__).resolve().parents[2])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])), **more}
+
+
+def first_step(cache, out):
+    """Seconds from starting `numpyvision train mask_rcnn` until its bar shows the first step; the run is stopped then."""
+    start = time.perf_counter()
+    process = subprocess.Popen([*TRAIN, str(Path(cache) / out)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                               env=environment(NUMBA_CACHE_DIR=str(Path(cache) / "numba"), PYTHONUNBUFFERED="1"))
+    try:
+        seen = b""
+        while not FIRST_STEP.search(seen):
+            piece = os.read(process.stderr.fileno(), 4096)
+            if not piece:
+                raise RuntimeError(f"training ended before its first step: {seen.decode(errors='replace')[-500:]}")
+            seen += piece
+        return time.perf_counter() - start
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def memory(batch=4, side=128):
+    """Rows: how much memory three training steps of Mask R-CNN need at most, beyond what was in use before them, and the process's peak."""
+    rows = []
+    for name, ours in (("ours", True), ("torch", False)):
+        if not Path("/proc/self/clear_refs").exists() or not (ours or importlib.util.find_spec("torch")):
+            continue
+        done = subprocess.run([sys.executable, "-c", MEMORY.format(batch=batch, side=side, ours=ours)], capture_output=True, text=True,
+                              env=environment(), check=True)
+        before, peak = map(float, done.stdout.split()[-2:])
+        rows += [_row(f"Mask R-CNN step, peak above the start, {name}", peak - before, "MB"),
+                 _row(f"Mask R-CNN step, peak of the process, {name}", peak, "MB")]
+    return rows
+
+
+def reset_peak():
+    """Forget the peak so far (Linux) -> MB in use now."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status("VmRSS")
+
+
+def peak():
+    """The most MB in use since reset_peak."""
+    return _status("VmHWM")
+
+
+def _status(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
