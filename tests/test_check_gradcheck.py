@@ -38,15 +38,15 @@ def test_statics_and_an_absent_input():
 
 
 @pytest.mark.parametrize("wrong, name", [
-    (lambda dx, dw, db: (dx * 1.00001, dw, db), "x"),
+    (lambda dx, dw, db: (dx * 1.0001, dw, db), "x"),
     (lambda dx, dw, db: (dx, dw + 1e-4, db), "w"),
     (lambda dx, dw, db: (dx, dw, -db), "b"),
     (lambda dx, dw, db: (dx, dw, np.zeros_like(db)), "b"),
 ])
 def test_wrong_gradient_names_the_input(wrong, name):
     report = check(lambda dout, cache: wrong(*scaled_backward(dout, cache)))
-    assert not report and report.diagnosis == "wrong-gradient"
-    assert report.message.startswith(f"the gradient of {name} is wrong: at {name}[")
+    assert not report and report.diagnosis not in ("ok", "kink")
+    assert report.message.startswith(f"The gradient of {name} is wrong: at {name}[")
     assert [r.name for r in report.rows if r.diagnosis != "ok"] == [name]
 
 
@@ -60,13 +60,13 @@ def test_one_wrong_element_is_found_with_both_values(shape, index):
         dx[index] += 0.25
         return dx, dw, db
     row = check(backward, x, w).rows[0]
-    assert row.index == index and row.diagnosis == "wrong-gradient"
+    assert row.index == index and row.diagnosis not in ("ok", "kink")
     assert row.analytic - row.numeric == pytest.approx(0.25, abs=1e-7) and row.numeric == pytest.approx(backward.right, abs=1e-7)
 
 
 def test_elementwise_can_be_asked_for_or_switched_off():
     x, w = randn(3, 4), randn(4)
-    assert {r.checked for r in check(scaled_backward, x, w, elementwise=False).rows} == {"one direction"}
+    assert {r.checked for r in check(scaled_backward, x, w).rows} == {"one direction"}
     assert {r.checked for r in check(scaled_backward, randn(50, 4), w, elementwise=True).rows} == {"every element"}
     assert not check(lambda d, c: (2 * scaled_backward(d, c)[0], *scaled_backward(d, c)[1:]), x, w, elementwise=False)
 
@@ -76,11 +76,12 @@ def test_malformed_gradients():
         report = check(lambda dout, cache: change(*scaled_backward(dout, cache)))
         return report.diagnosis, report.message
     assert diagnosis(lambda dx, dw, db: (dx, dw)) == (
-        "missing-gradient", "backward returns no gradient for b; it owes one for each floating input, in order")
-    assert diagnosis(lambda dx, dw, db: (dx, dw[None], db)) == ("wrong-shape", "the gradient of w must have w's shape (4,), got (1, 4)")
+        "wrong-shape", "Backward returns no gradient for b: it owes one for each floating input, in forward's order.")
+    code, message = diagnosis(lambda dx, dw, db: (dx, dw[None], db))
+    assert code == "wrong-shape" and message.startswith("The gradient of w must have w's shape (4,), got (1, 4).")
     assert diagnosis(lambda dx, dw, db: (dx.astype(np.float32), dw, db))[0] == "wrong-dtype"
     code, message = diagnosis(lambda dx, dw, db: (np.where(np.arange(4) == 2, np.inf, dx), dw, db))
-    assert code == "not-finite" and message == "the gradient of x is not finite at [0, 2]: inf"
+    assert code == "not-finite" and message.startswith("The gradient of x is not finite at [0, 2]: inf.")
 
 
 def test_nan_from_forward_fails():
@@ -95,22 +96,29 @@ def relu(x):
     return np.maximum(x, 0), x > 0
 
 
-@pytest.mark.parametrize("at", [0.0, 4e-6, -4e-6])
+@pytest.mark.parametrize("at", [0.0, 4e-9, -4e-9])
 def test_a_kink_is_called_a_kink(at):
     report = gradcheck(relu, lambda d, m: d * m, [np.array([-1.0, at, 2])], rng=RNG(1))
-    assert report.diagnosis == "kink" and report.rows[0].index == (1,) and "x[1] sits on a kink" in report.message
+    assert report.diagnosis == "kink" and report.rows[0].index == (1,) and "The input sits on a kink at x[1]:" in report.message
+
+
+@pytest.mark.parametrize("near", [4e-6, -4e-6, 3e-7])
+def test_a_kink_nearby_is_stepped_over(near):
+    assert gradcheck(relu, lambda d, m: d * m, [np.array([-1.0, near, 2])], rng=RNG(1))
+    assert gradcheck(relu, lambda d, m: d * m * 2, [np.array([-1.0, near, 2])], rng=RNG(1)).diagnosis == "constant-factor"
 
 
 def test_a_wrong_gradient_beside_a_kink_is_a_bug():
     """The slopes of relu at 0 are 0 and dout. What lies between may be somebody's choice; 1.5 dout is not."""
-    assert gradcheck(relu, lambda d, m: d * (m + [0, 0.5, 0]), [np.array([-1.0, 0.0, 2])], rng=RNG(1))
-    report = gradcheck(relu, lambda d, m: d * (m + [0, 1.5, 0]), [np.array([-1.0, 0.0, 2])], rng=RNG(1))
-    assert report.diagnosis == "wrong-gradient" and report.rows[0].index == (1,)
+    assert gradcheck(relu, lambda d, m: d * (m + d.dtype.type(0.5) * (np.arange(3) == 1)), [np.array([-1.0, 0.0, 2])], rng=RNG(1),
+                     keeps_dtype=False)
+    report = gradcheck(relu, lambda d, m: d * (m + 1.5 * (np.arange(3) == 1)), [np.array([-1.0, 0.0, 2])], rng=RNG(1))
+    assert report.diagnosis not in ("ok", "kink") and report.rows[0].index == (1,)
 
 
 def test_strong_curvature_is_no_kink():
     report = gradcheck(lambda x: (np.exp(8 * x), x), lambda d, x: d * np.exp(8 * x) * 7, [np.array([0.5, 1.0])], rng=RNG(1))
-    assert report.diagnosis == "wrong-gradient"
+    assert report.diagnosis == "constant-factor" and "7/8" in report.message
 
 
 # ---- what is an input, what an output
@@ -120,7 +128,7 @@ def test_integers_booleans_and_none_are_constants():
         return np.where(mask, x[index], 0), (x.shape, index, mask)
 
     def backward(dout, cache):
-        dx = np.zeros(cache[0])
+        dx = np.zeros(cache[0], dout.dtype)
         np.add.at(dx, cache[1], np.where(cache[2], dout, 0))
         return dx, None, None, None
     report = gradcheck(forward, backward, [randn(5), np.array([0, 0, 3]), np.array([True, True, False]), None], rng=RNG(0))
@@ -131,7 +139,7 @@ def test_constants_are_not_owed_a_gradient():
     def forward(pred, target):
         return ((pred - target) ** 2).sum(), pred - target
     assert gradcheck(forward, lambda d, c: 2 * d * c, [randn(3), randn(3, seed=1)], rng=RNG(0), constants=("target",))
-    assert gradcheck(forward, lambda d, c: 2 * d * c, [randn(3), randn(3, seed=1)], rng=RNG(0)).diagnosis == "missing-gradient"
+    assert gradcheck(forward, lambda d, c: 2 * d * c, [randn(3), randn(3, seed=1)], rng=RNG(0)).diagnosis == "wrong-shape"
 
 
 def test_fixed_columns_do_not_move():
@@ -194,7 +202,7 @@ def test_float32_is_promoted_and_said_so():
         seen.append(x.dtype)
         return x * x, x
     report = gradcheck(forward, lambda d, x: 2 * d * x, [randn(3).astype(np.float32)], rng=RNG(0))
-    assert report and report.error < 1e-8 and set(seen) == {np.dtype(np.float64)}
+    assert report and report.error < 1e-8 and seen[-1] == np.float32 and set(seen[:-1]) == {np.dtype(np.float64)}
     assert report.notes == ["x came as float32 and was checked in float64"]
 
 
@@ -205,7 +213,7 @@ def test_a_generator_starts_anew_in_every_forward():
     assert gradcheck(forward, lambda d, keep: d * keep, [randn(20)], {"rng": RNG(3)}, rng=RNG(0))
 
 
-def test_forward_may_write_its_copies():
+def test_forward_may_write_its_copies_where_that_is_allowed():
     x = randn(3)
 
     def forward(x):
@@ -213,7 +221,8 @@ def test_forward_may_write_its_copies():
         x += 1
         return y, np.sqrt(y) * np.sign(x - 1)
     before = x.copy()
-    assert gradcheck(forward, lambda d, r: 2 * d * r, [x], rng=RNG(0)) and np.array_equal(x, before)
+    assert gradcheck(forward, lambda d, r: 2 * d * r, [x], rng=RNG(0), mutates=("x",)) and np.array_equal(x, before)
+    assert gradcheck(forward, lambda d, r: 2 * d * r, [x], rng=RNG(0)).diagnosis == "mutates-input" and np.array_equal(x, before)
 
 
 def test_empty_and_zero_gradients():

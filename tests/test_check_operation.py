@@ -138,7 +138,7 @@ def caches_by_mode(x, w):
     ("non-contiguous", {"forward": assumes_contiguous}, "the output differs at"),
     ("empty batch", {"forward": divides_by_the_count, "backward": backward_of_the_mean}, "the output  is not finite"),
     ("empty batch", {"forward": divides_and_covers_up, "backward": backward_of_the_mean}, "raised FloatingPointError: invalid value"),
-    ("gradient", {"backward": lambda d, c: (backward(d, c)[0] * 0.999, backward(d, c)[1])}, "the gradient of x is wrong"),
+    ("gradient", {"backward": lambda d, c: (backward(d, c)[0] * 0.999, backward(d, c)[1])}, "The gradient of x is wrong"),
     ("readable equals compiled", {"forward": compiled_is_different}, "the float64 output differs at"),
     ("readable equals compiled", {"forward": caches_by_mode, "backward": backward_needs_its_own_cache}, "KeyError: 'cols'"),
 ], ids=lambda v: v if isinstance(v, str) else "")

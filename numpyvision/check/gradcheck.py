@@ -1,119 +1,148 @@
-"""Is a backward right? Compare it with finite differences, first along one direction, then (if that fails) element by element.
+"""Is a backward right, and if not, what is wrong with it? Finite differences decide; diagnosis.py looks for the reason.
 
     print(gradcheck(conv2d_forward, conv2d_backward, [x, w, b], {"padding": 1}, rng=np.random.default_rng(0)))
 
-The upstream gradient is random: all ones cannot see a missing variance path in batch norm, whose outputs sum to a constant. Everything is
-computed in float64, where a right gradient agrees to about 1e-9 and a wrong one does not.
+First one random direction an input, which costs two forwards each: that is all for a right backward. The elements of an input are looked at
+one by one only where its direction disagrees. The upstream gradient is random: all ones cannot see a missing variance path in batch norm,
+whose outputs sum to a constant. Everything is computed in float64, where a right gradient agrees to about 1e-9 and a wrong one does not.
 """
-import copy
-import inspect
-
 import numpy as np
 
-from numpyvision.check import difference
-from numpyvision.check.report import DTYPE, KINK, MISSING, NOT_FINITE, OK, SHAPE, WRONG, Report, Row
+from numpyvision.check import calls, diagnosis, difference, form
+from numpyvision.check.calls import Pair, Stopped, as_dtype, is_floating
+from numpyvision.check.report import KINK, OK, UNKNOWN, Report, Row
 
-SMALL = 128            # an array of at most this many elements is checked at each of them, a bigger one along random directions
 
-
-def gradcheck(forward, backward, args, kwargs=None, *, rng, eps=1e-5, rtol=1e-6, elementwise="auto", constants=(), fixed=None, title=None):
+def gradcheck(forward, backward=None, args=(), kwargs=None, *, rng, reference=None, bank=(), eps=1e-5, rtol=1e-6, elementwise="auto",
+              constants=(), fixed=None, mutates=(), keeps_dtype=True, title=None):
     """Check `grads = backward(dout, cache)` against differences of `out, cache = forward(*args, **kwargs)` -> Report.
 
     args are the array inputs in forward's order; the floating ones are differentiated, except those whose parameter name is in `constants`
     (targets, running statistics). Integers, booleans and None are constants anyway; `fixed` {name: columns} names the columns of a floating
     input that are indices in disguise and must not move ({"rois": [0]}). A Generator in kwargs is copied for each call, so that both sides
     of a difference draw the same samples. out is an array, a scalar, or a tuple, list or dict of them.
-    elementwise: "auto" looks at each element of inputs of at most 128 elements, and finds one wrong element of a bigger input by halving;
-    True looks at each element of all inputs, False only along random directions.
+    forward may also be a layer or a model, with backward=None: args are then what its forward takes.
+    reference: a right (forward, backward), which tells a wrong forward from a wrong backward. bank: (code, text, backward) of known
+    mistakes; one whose wrong gradients equal these names it. mutates: inputs that forward may write; running statistics it always may.
+    elementwise: "auto" looks at single elements where a random direction disagrees, True everywhere, False nowhere.
+    keeps_dtype: whether float32 inputs must give float32 gradients. No exception of theirs gets out: it becomes the diagnosis.
     """
-    names = argument_names(forward, len(args))
-    promoted = [to_float64(a) for a in args]
-    call = pure_call(forward, promoted, kwargs or {})
-    out, cache = call({})
-    dout = difference.random_like(out, rng)
-    report = Report(title or operation_name(forward))
-    report.notes += [f"{n} came as {a.dtype} and was checked in float64" for n, a in zip(names, args, strict=True) if _is_narrow(a)]
-
-    wanted = {n: i for i, n in enumerate(names) if _is_floating(promoted[i]) and n not in constants}
-    grads = backward(dout, cache)
-    grads = grads if isinstance(grads, (tuple, list)) else (grads,)
-    claimed = {n: grads[i] if i < len(grads) else None for n, i in wanted.items()}
-    if not well_formed(report, claimed, {n: promoted[i] for n, i in wanted.items()}):
-        return report
-
-    def evaluate(changed):
-        return call({names.index(n): a for n, a in changed.items()})[0]
-    arrays = {n: promoted[i] for n, i in wanted.items()}
-    problem = difference.Problem(evaluate, arrays, claimed, dout, fixed_elements(arrays, fixed), eps, rtol)
-    return examine(report, problem, rng, elementwise)
-
-
-def examine(report, problem, rng, elementwise="auto", each=True):
-    """Compare all gradients of a Problem and write what is found into the report: the whole first, then input by input.
-
-    each=False looks at single inputs only if the whole is wrong.
-    """
-    everything, _ = difference.along_random(problem, problem.arrays, rng)
-    report.error = everything.error
-    if each or not everything.error <= problem.rtol:
-        report.rows += [_examine_one(report, problem, name, rng, elementwise) for name in problem.arrays]
-    if report.ok and not everything.error <= problem.rtol:           # `not <=`: a NaN fails too
-        kink = everything.is_kink(problem.rtol)
-        report.fail(KINK if kink else WRONG, f"each input alone agrees, but along a direction through all of them backward gives "
-                    f"{everything.analytic:.9g} and a finite difference {everything.numeric:.9g} (relative error {everything.error:.1e})")
+    if backward is None:
+        from numpyvision.check import layer  # layer.py builds on this file
+        return layer.gradcheck_layer(forward, args, kwargs, rng=rng, eps=eps, rtol=rtol, elementwise=elementwise, fixed=fixed, title=title)
+    report = Report(title or calls.operation_name(forward))
+    pair = Pair(forward, backward, [as_dtype(a, np.float64) for a in args], kwargs or {})
+    report.notes += [f"{n} came as {a.dtype} and was checked in float64" for n, a in zip(pair.names, args, strict=True)
+                     if is_floating(a) and a.dtype != np.float64]
+    wanted = [n for n, a in zip(pair.names, pair.args, strict=True) if is_floating(a) and n not in constants]
+    mutates = {*mutates, *(n for n in pair.names if n.startswith("running_"))}           # batch norm's are the law's one mutation
+    try:
+        _check(report, pair, wanted, rng, reference, bank, fixed, mutates, (eps, rtol, elementwise))
+        if report.ok and keeps_dtype:
+            form.check_float32(report, pair, wanted)
+    except Stopped as stopped:
+        report.fail(stopped.code, stopped.message)
     return report
 
 
-def _examine_one(report, problem, name, rng, elementwise):
-    array, row = problem.arrays[name], Row(name, problem.arrays[name].shape)
-    if array.size == 0:
+def _check(report, pair, wanted, rng, reference, bank, fixed, mutates, settings):
+    """Form, then forward beside the reference, then the gradients."""
+    out, cache = form.run_once(pair, mutates)
+    if reference is not None:
+        form.compare_forward(report, pair, out, reference[0])
+    form.check_output(report, out)
+    dout = difference.random_like(out, rng)
+    claimed = form.claim_once(pair, dout, cache)
+    eps, rtol, elementwise = settings
+
+    def evaluate(changed, kwargs=None):
+        return pair.run({pair.names.index(n): a for n, a in changed.items()}, kwargs)[0]
+
+    def claim(dout, changed=None):
+        fresh = pair.run({pair.names.index(n): a for n, a in changed.items()})[1] if changed else cache
+        return dict(zip(pair.names, pair.claim(dout, fresh), strict=True))
+    arrays = {n: pair.args[pair.names.index(n)] for n in wanted}
+    others = {n: a for n, a in zip(pair.names, pair.args, strict=True) if n not in wanted and isinstance(a, np.ndarray)}
+    problem = difference.Problem(evaluate, arrays, {n: claimed[pair.names.index(n)] for n in wanted}, dout,
+                                 fixed_elements(arrays, fixed), eps, rtol, claim, others, pair.kwargs)
+    if report.ok and form.well_formed(report, problem, rng):
+        examine(report, problem, rng, elementwise)
+        if not report.ok and report.diagnosis != KINK:
+            form.look_again(report, problem, dout)
+            if report.diagnosis != "nondeterministic":
+                diagnosis.search_bank(report, problem, bank, pair)
+    elif report.diagnosis == "wrong-forward" and form.well_formed(Report(""), problem, rng):
+        agrees = examine(Report(""), problem, rng, elementwise=False).ok
+        report.message += " Your backward does match your forward." if agrees else " Mend forward first, then look at backward."
+
+
+def examine(report, problem, rng, elementwise="auto", each=True):
+    """Compare all gradients of a Problem and write what is found into the report: along a direction an input, elements where that fails.
+
+    each=False moves all inputs together and looks at single ones only if the whole is wrong: for a network of many parameters.
+    """
+    if not each:
+        whole, _ = difference.along_random(problem, problem.arrays, rng)
+        report.error = whole.error
+        if whole.error <= problem.rtol:
+            return report
+    for name in problem.arrays:
+        report.rows.append(_along(problem, name, rng, elementwise))
+    if each:
+        report.error = max((r.error for r in report.rows if r.error is not None), default=0.0)
+    failed = [r for r in report.rows if not (r.error is None or r.error <= problem.rtol)]
+    looked = diagnosis.Evidences(problem, rng)
+    if elementwise:
+        for row in failed if each else sorted(failed, key=lambda r: int(np.prod(r.shape)))[:3]:
+            _element_by_element(problem, row, looked)
+    for row in failed:
+        if row.diagnosis == OK and not row.error <= problem.rtol:
+            row.diagnosis = UNKNOWN
+    diagnosis.conclude(report, problem, looked)
+    if report.ok and not each:
+        both = f"backward gives {whole.analytic:.9g} and a finite difference {whole.numeric:.9g} (relative error {whole.error:.1e})"
+        kink = whole.is_kink(problem.rtol) or any(r.diagnosis == KINK for r in report.rows)
+        report.fail(KINK if kink else UNKNOWN, f"Each input alone agrees, but along a direction through all of them {both}.")
+    return report
+
+
+def _along(problem, name, rng, elementwise):
+    """The row of one input, moved along one random direction."""
+    row = Row(name, problem.arrays[name].shape, checked="one direction")
+    if problem.arrays[name].size == 0:
         row.checked = "empty"
-        return row
-    if elementwise is True or (elementwise == "auto" and array.size <= SMALL):
-        index, found = max(difference.every_element(problem, name), key=lambda item: (np.isnan(item[1].error), item[1].error))
+    elif elementwise is True:
+        _fill(row, *max(difference.elements(problem, name, difference.movable(problem, name)), key=_badness), problem.rtol)
         row.checked = "every element"
     else:
-        found, direction = difference.along_random(problem, [name], rng)
-        index, row.checked = None, "one direction"
-        if not found.error <= problem.rtol and elementwise == "auto":
-            index, found = difference.worst_element(problem, name, direction[name])
-            row.checked = "halving"
-    row.index, row.error, row.analytic, row.numeric = index, found.error, found.analytic, found.numeric
-    if not found.error <= problem.rtol:
-        row.diagnosis = KINK if found.is_kink(problem.rtol) else WRONG
-        report.fail(row.diagnosis, explain(name, index, found, row.diagnosis))
+        found, row.direction = difference.along_random(problem, [name], rng)
+        _fill(row, None, found, problem.rtol)
     return row
 
 
-def explain(name, index, found, diagnosis):
-    """One sentence for a slope that does not agree."""
-    where = f"{name}[{', '.join(map(str, index))}]" if index else name if index == () else f"{name} (along a random direction)"
-    if diagnosis == KINK:
-        return (f"{where} sits on a kink: the slope is {found.left:.6g} on one side and {found.right:.6g} on the other, and backward's "
-                f"{found.analytic:.6g} lies between. This is the input's fault, not backward's: move it off the corner (no zeros into "
-                "relu, no ties into max pooling, no sample points on pixel centres)")
-    return (f"the gradient of {name} is wrong: at {where} backward gives {found.analytic:.9g}, a finite difference gives "
-            f"{found.numeric:.9g} (relative error {found.error:.1e})")
+def _element_by_element(problem, row, looked):
+    """Find the worst element of a failing input, and whether it is wrong or only sits on a corner."""
+    evidence = looked.of(row.name)
+    row.checked = "every element" if evidence.complete else f"{len(evidence.slopes)} elements"
+    wrong = [item for item in evidence.slopes if not item[1].error <= problem.rtol and not item[1].is_kink(problem.rtol)]
+    kinks = [item for item in evidence.slopes if not item[1].error <= problem.rtol and item[1].is_kink(problem.rtol)]
+    if not wrong and not kinks and not evidence.complete:
+        item = difference.worst_element(problem, row.name, row.direction[row.name])
+        (kinks if item[1].is_kink(problem.rtol) else wrong).append(item)
+        row.checked = "halving"
+    _fill(row, *max(wrong or kinks or evidence.slopes, key=_badness), problem.rtol)
+    row.diagnosis = UNKNOWN if wrong else KINK if kinks else OK      # OK: the direction stepped over a corner nearby
+    row.claimed, row.numeric_array = problem.grads[row.name], evidence.numeric_array()
 
 
-def well_formed(report, claimed, arrays):
-    """Each claimed gradient is there, floating, finite and of its array's shape and dtype; else the report says what is wrong."""
-    for name, a in arrays.items():
-        g = claimed.get(name)
-        row = Row(name, a.shape, checked="form")
-        if g is None:
-            row.diagnosis, text = MISSING, f"backward returns no gradient for {name}; it owes one for each floating input, in order"
-        elif np.shape(g) != a.shape:
-            row.diagnosis, text = SHAPE, f"the gradient of {name} must have {name}'s shape {a.shape}, got {np.shape(g)}"
-        elif np.asarray(g).dtype != a.dtype:
-            row.diagnosis, text = DTYPE, f"the gradient of {name} must keep {name}'s dtype {a.dtype}, got {np.asarray(g).dtype}"
-        elif not np.isfinite(g).all():
-            bad = np.argwhere(~np.isfinite(g))[0].tolist()
-            row.diagnosis, text = NOT_FINITE, f"the gradient of {name} is not finite at {bad}: {np.asarray(g)[tuple(bad)]}"
-        if row.diagnosis != OK:
-            report.rows.append(row)
-            report.fail(row.diagnosis, text)
-    return report.ok
+def _fill(row, index, found, rtol):
+    row.index, row.error, row.analytic, row.numeric, row.slope = index, found.error, found.analytic, found.numeric, found
+    if not found.error <= rtol:                                      # `not <=`: a NaN fails too
+        row.diagnosis = KINK if found.is_kink(rtol) else UNKNOWN
+
+
+def _badness(item):
+    return np.isnan(item[1].error), item[1].error
 
 
 def fixed_elements(arrays, fixed):
@@ -138,43 +167,3 @@ def adjoint_check(forward, adjoint, x_shape, y_shape, *, rng):
     left, right = float((ax * y).sum()), float((x * aty).sum())
     scale = max(abs(left), abs(right), float(np.sqrt(((ax * y) ** 2).sum())), 1e-300)
     return abs(left - right) / scale
-
-
-# ---- calling somebody's forward so that one call cannot disturb the next
-
-def pure_call(forward, args, kwargs):
-    """call({position: array}) -> forward's result with those arguments replaced.
-
-    Every call gets fresh copies (batch norm updates its running statistics in place) and a generator in its first state.
-    """
-    def call(changed):
-        values = [changed.get(i, a) for i, a in enumerate(args)]
-        return forward(*(a.copy() if isinstance(a, np.ndarray) else a for a in values), **copy.deepcopy(kwargs))
-    return call
-
-
-def argument_names(forward, count):
-    """Names of forward's first `count` parameters; positions where they cannot be read."""
-    try:
-        names = [p.name for p in inspect.signature(forward).parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    except (TypeError, ValueError):
-        names = []
-    return (names + [f"argument {i}" for i in range(len(names), count)])[:count]
-
-
-def operation_name(forward):
-    """`conv2d` for conv2d_forward."""
-    return getattr(forward, "__name__", type(forward).__name__).removesuffix("_forward")
-
-
-def to_float64(a):
-    """Floating arrays as float64 copies, everything else unchanged."""
-    return np.array(a, dtype=np.float64) if _is_floating(a) else a
-
-
-def _is_floating(a):
-    return hasattr(a, "dtype") and a.dtype.kind == "f"
-
-
-def _is_narrow(a):
-    return _is_floating(a) and a.dtype != np.float64

@@ -4,13 +4,16 @@ A layer may have a million parameters, and one random direction through all of t
 Only when that fails is each parameter looked at by itself, to name the one that is wrong.
 """
 import copy
+import inspect
 
 import numpy as np
 
 from numpyvision import tree
 from numpyvision.cache import NoCache
-from numpyvision.check import difference
-from numpyvision.check.gradcheck import argument_names, examine, fixed_elements, well_formed
+from numpyvision.check import calls, difference, form
+from numpyvision.check.calls import Stopped, argument_names, guarded
+from numpyvision.check.form import well_formed
+from numpyvision.check.gradcheck import examine, fixed_elements
 from numpyvision.check.operation import differs, untouched, upstream
 from numpyvision.check.report import SHAPE, Check, Contract, Report
 
@@ -56,14 +59,96 @@ def check_model(model, images, targets, sizes, options=None, *, rng, eps=1e-7, r
     losses, cache = run(images)
     weights = {name: float(rng.uniform(0.5, 1.5)) for name in losses}
     report = Report(f"{type(model).__name__} with {', '.join(losses)}")
+
+    def claim(weights, changed=None):
+        dimages, grads = model.backward(weights, run((changed or {}).get("images", images))[1])
+        return {"images": dimages, **tree.flatten(grads)}
     dimages, grads = model.backward(dict(weights), cache)
     problem = _problem(model, {"images": images}, {"images": dimages}, grads, lambda arrays: run(arrays["images"])[0], weights, eps, rtol)
-    if not _names_agree(report, grads, model) or not well_formed(report, problem.grads, problem.arrays):
+    problem.claim = claim
+    if not _names_agree(report, grads, model) or not well_formed(report, problem, rng):
         return report
     examine(report, problem, rng, elementwise=False, each=False)
     if not report.ok:
         report.notes += [_blame(model, problem, name, cache, rng) for name in losses]
     return report
+
+
+def gradcheck_layer(layer, args, kwargs=None, *, rng, eps=1e-5, rtol=1e-6, elementwise="auto", fixed=None, title=None):
+    """What gradcheck does with a layer or a model instead of a pair of functions -> Report. args: what forward takes, train=True added.
+
+    Inputs are the floating arrays among args, and tuples or lists of them; everything else (targets, sizes) is passed on. Happens on a
+    float64 copy with parameters moved off their first values: gamma = 1 and b = 0 hide a forgotten gamma or b.
+    """
+    report = Report(title or type(layer).__name__)
+    kwargs = dict(kwargs or {})
+    if "train" in inspect.signature(layer.forward).parameters:
+        kwargs.setdefault("train", True)
+    layer, names = shaken(as_float64(layer), rng), argument_names(layer.forward, len(args))
+    args = [_cast(a, np.float64) if _is_input(a) else a for a in args]
+    inputs = {n: a for n, a in zip(names, args, strict=True) if _is_input(a)}
+    arrays = _named(inputs, inputs.values())
+
+    def run(changed):
+        values = [_unnamed([n], [a], {**arrays, **changed})[0] if n in inputs else a for n, a in zip(names, args, strict=True)]
+        result = guarded("forward", layer.forward, *values, **copy.deepcopy(kwargs))
+        if not (isinstance(result, tuple) and len(result) == 2):
+            raise Stopped("wrong-shape", f"forward must return two things, `return out, cache`; got {type(result).__name__}.")
+        return result
+
+    def claim(dout, changed=None):
+        dx, grads = _two_gradients(guarded("backward", layer.backward, dout, run(changed or {})[1]), inputs, args)
+        return {**dx, **tree.flatten(grads)}
+    try:
+        out, cache = run({})
+        dout = difference.random_like(out, rng)
+        grads = _claimed_once(layer, dout, cache, inputs, args)
+        problem = _problem(layer, arrays, {}, {}, lambda changed: run(changed)[0], dout, eps, rtol)
+        problem.grads, problem.claim, problem.fixed = grads, claim, fixed_elements(problem.arrays, fixed)
+        if set(grads) - set(inputs) - set(arrays) == set(dict(layer.named_params())) or _names_agree(
+                report, {n: g for n, g in grads.items() if n not in arrays}, layer):
+            if well_formed(report, problem, rng):
+                examine(report, problem, rng, elementwise, each=len(problem.arrays) <= 8)
+                if not report.ok and report.diagnosis != "kink":
+                    form.look_again(report, problem, dout)
+    except Stopped as stopped:
+        report.fail(stopped.code, stopped.message)
+    return report
+
+
+def _two_gradients(result, inputs, args):
+    """What a layer's backward returned -> {input: gradient}, the nested dict of the parameters' gradients."""
+    if result is None:
+        raise Stopped("not-implemented", "backward returns None: it must return (dx, grads).")
+    if not (isinstance(result, tuple) and len(result) == 2):
+        raise Stopped("wrong-shape", f"backward must return two things, dx and the parameters' gradients; got {type(result).__name__}.")
+    dx, grads = result
+    dx = (dx,) if len(inputs) == 1 else tuple(dx) if isinstance(dx, (tuple, list)) else (dx,)
+    if len(dx) < len(inputs):
+        raise Stopped("wrong-shape", f"backward returns {len(dx)} gradients for the {len(inputs)} inputs {', '.join(inputs)}.")
+    return _named(inputs, dx[:len(inputs)]), grads
+
+
+def _claimed_once(layer, dout, cache, inputs, args):
+    """{name: gradient}; Stopped if backward writes into dout, the cache or a parameter, or gives another gradient the second time."""
+    watched = [(n, a) for what, value in (("dout", dout), ("cache", cache), ("params", dict(layer.named_params())))
+               for n, a in ((f"{what}.{n}".removesuffix(".array"), a) for n, a in calls.arrays_of(value))]
+    before = calls.copies(watched)
+    claimed = None
+    for _ in range(form.REPEATS):
+        dx, grads = _two_gradients(guarded("backward", layer.backward, dout, cache), inputs, args)
+        found = {n: g if g is None else np.array(g) for n, g in {**dx, **tree.flatten(grads)}.items()}
+        form.unwritten("backward", before, watched)
+        claimed = claimed or found
+        for n, g in claimed.items():
+            if g is not None and not calls.equal(g, found[n]):
+                raise Stopped("nondeterministic", f"backward gives two different gradients of {n} for the same dout and cache. "
+                              "It must draw no random numbers, and keep nothing from the call before.")
+    return claimed
+
+
+def _is_input(a):
+    return calls.is_floating(a) or (isinstance(a, (tuple, list)) and len(a) > 0 and all(calls.is_floating(v) for v in a))
 
 
 class _Subject:
@@ -127,6 +212,11 @@ class _Subject:
             return "forward(train=False) changed the running statistics"
         return None if batch_statistics else differs(predicted, out, 1e-12, "the output with train=False")
 
+    def claim(self, dout, changed=None):
+        inputs = _unnamed(self.names, self.inputs, {**_named(self.names, self.inputs), **(changed or {})})
+        dx, grads = self.layer.backward(dout, self.layer.forward(*inputs, train=True)[1])
+        return {**self.dinputs(dx), **tree.flatten(grads)}
+
     def gradient(self):
         self.report = Report(type(self.layer).__name__)
         out, cache = self.layer.forward(*self.inputs, train=True)
@@ -137,8 +227,9 @@ class _Subject:
             return self.layer.forward(*_unnamed(self.names, self.inputs, arrays), train=True)[0]
         arrays = _named(self.names, self.inputs)
         problem = _problem(self.layer, arrays, self.dinputs(dx), grads, evaluate, dout, self.eps, self.rtol)
+        problem.claim = self.claim
         problem.fixed = fixed_elements(arrays, self.fixed)
-        if well_formed(self.report, problem.grads, problem.arrays):
+        if well_formed(self.report, problem, self.rng):
             examine(self.report, problem, self.rng, elementwise=False, each=len(problem.arrays) <= 8)
         return self.report.message
 

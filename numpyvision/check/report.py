@@ -1,9 +1,10 @@
-"""What a check found: a table that prints itself, is true if all is well, and says in one sentence what is not."""
+"""What a check found: a table that prints itself, is true if all is well, and says in plain English what is not."""
 from dataclasses import dataclass, field
+from typing import Any
 
-OK, KINK, WRONG = "ok", "kink", "wrong-gradient"
-MISSING, SHAPE, DTYPE, NOT_FINITE = "missing-gradient", "wrong-shape", "wrong-dtype", "not-finite"
-MUTATES = "mutates-inputs"
+from numpyvision.check.codes import DIAGNOSES
+
+OK, KINK, UNKNOWN, SHAPE = "ok", "kink", "unknown", "wrong-shape"
 
 
 @dataclass
@@ -18,18 +19,23 @@ class Row:
     numeric: float | None = None          # what the finite difference measures there
     checked: str = ""
     diagnosis: str = OK
+    claimed: Any = field(default=None, repr=False)                   # the whole gradient that backward returned, where it is wrong,
+    numeric_array: Any = field(default=None, repr=False)             # and the measured one, NaN where it was not measured
+    direction: Any = field(default=None, repr=False)
+    slope: Any = field(default=None, repr=False)
 
 
 @dataclass
 class Report:
-    """The outcome of a gradient check. `if report:` is `if report.ok:`; printing it shows the table."""
+    """The outcome of a gradient check. `if report:` is `if report.ok:`; printing it shows the table, a notebook a picture too."""
 
     title: str
     rows: list[Row] = field(default_factory=list)
-    diagnosis: str = OK                   # of the first row that failed; other checkers add codes of their own
-    message: str = ""                     # plain English: which input, which index, both values
-    error: float | None = None            # relative error along one random direction through all inputs
+    diagnosis: str = OK                   # one of DIAGNOSES
+    message: str = ""                     # plain English, at most three sentences: the numbers that prove it and where to look
+    error: float | None = None            # the largest relative error along a random direction
     notes: list[str] = field(default_factory=list)
+    evidence: str = ""                    # of a wrong forward: which pattern its output shows, another of DIAGNOSES
 
     @property
     def ok(self):
@@ -38,10 +44,26 @@ class Report:
     def __bool__(self):
         return self.ok
 
+    @property
+    def meaning(self):
+        """One line on what the diagnosis means in general."""
+        return DIAGNOSES[self.diagnosis]
+
     def fail(self, diagnosis, message):
         """Record a failure; the first one stays the headline."""
         if self.ok:
-            self.diagnosis, self.message = diagnosis, message
+            plain = message.split(" ")[0].isalpha()                  # not x[1], whose name it is
+            self.diagnosis, self.message = diagnosis, message[:1].upper() + message[1:] if plain else message
+
+    def _repr_html_(self):
+        """For a notebook: the table, and where the error lives."""
+        from numpyvision.check import picture
+        return picture.html(self)
+
+    def _repr_png_(self):
+        """Where the error lives, for viewers without HTML; nothing if all is well."""
+        from numpyvision.check import picture
+        return picture.png(self)
 
     def __repr__(self):
         head = f"{self.title}: {'ok' if self.ok else self.diagnosis}"
