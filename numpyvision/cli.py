@@ -13,11 +13,13 @@ import typer
 
 from numpyvision import exercise_cli, recipes
 from numpyvision.bench import cli as bench_cli
+from numpyvision.exercises import zoo_cli
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
                   context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at a data set before training on it.")
 app.add_typer(data_app, name="data")
+app.add_typer(zoo_cli.app, name="check")
 app.command(name="bench")(bench_cli.bench)
 app.add_typer(exercise_cli.app, name="exercise")
 

@@ -3,12 +3,12 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check the checks.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Measure gradcheck by planted bugs.")
 
 
 @app.callback()
 def _group():
-    """Check the checks."""
+    """Measure gradcheck by planted bugs."""
 
 
 @app.command()
