@@ -10,7 +10,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Write the l
 
 CHAPTERS = {1: "Layers that everything is made of", 2: "Boxes and slow R-CNN", 3: "Fast R-CNN", 4: "Faster R-CNN and its pyramid",
             5: "RoI Align", 7: "Semantic segmentation", 8: "Unpooling and interpolation", 9: "Transposed convolution",
-            10: "Mask R-CNN and keypoints"}
+            10: "Mask R-CNN", 11: "Keypoints"}
 WIDTH = 100
 
 Folder = Annotated[Path | None, typer.Option("--folder", envvar="NUMPYVISION_EXERCISES", help="Where your files are. Default: exercises.")]
@@ -167,6 +167,32 @@ def solution(name: Annotated[str, typer.Argument(help="Name of an exercise.")], 
 
 
 @app.command()
+def run(
+    name: Annotated[str, typer.Argument(help="Name of an exercise.")],
+    model: Annotated[str, typer.Option("--in", metavar="MODEL", help="The model that it works in.")] = "mask_rcnn",
+    seconds: Annotated[int, typer.Option(min=0, help="Time to train on your function; 0 compares only.")] = 120,
+    folder: Folder = None,
+):
+    """Put your function into a real model: side by side with the library's, then train on it.
+
+    Stops at the first number that differs, and says where. Your file runs in this process, without the limits of a check.
+
+    \b
+    Examples:
+      numpyvision exercise run roi_align_forward --in mask_rcnn
+      numpyvision exercise run conv2d_forward --in fcn --seconds 0
+    """
+    from numpyvision.exercises import catalog, side_by_side
+    place = _workspace(folder)
+    exercise = catalog.find(name)
+    file = place.file(exercise.name)
+    if not file.exists():
+        raise FileNotFoundError(f"{_shown(file)} is not there; begin with: numpyvision exercise start {exercise.name}")
+    if not side_by_side.run(exercise.function_name, file, model, seconds).ok:
+        raise typer.Exit(1)
+
+
+@app.command()
 def export(
     to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="Where handout/ and answers/ are written.")],
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Which exercises. Default: all.")] = None,
@@ -272,9 +298,13 @@ def _print_next(place):
 
 
 def _wrapped(text):
-    """Paragraphs to fit a terminal; lines that are indented or short stay as they are."""
-    lines = []
+    """Text to fit a terminal: lines that were broken because they were full are joined; short and indented ones stay as they are."""
+    joined = []
     for line in text.splitlines():
+        runs_on = joined and len(joined[-1]) > WIDTH and line.strip() and not line.startswith(" ")
+        joined[-1:] = [f"{joined[-1]} {line}"] if runs_on else [*joined[-1:], line]
+    lines = []
+    for line in joined:
         indent = line[:len(line) - len(line.lstrip())]
         lines += textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [""]
     return "\n".join(lines)

@@ -110,12 +110,13 @@ def test_own_check_where_many_answers_are_right(monkeypatch):
 
 def test_a_known_mistake_is_told_from_another_that_looks_alike_on_one_case(monkeypatch):
     from numpyvision.exercises.planted import Bug
-    first = Bug("linear", "ops/linear.py", "cache.x", "cache.x", "sign", "never: this one is right")
-    monkeypatch.setattr(mutants, "functions", lambda name: [(first, lambda x, w, b=None: linear.linear_forward(x + 1, w, b)),
-                                                            (first, lambda x, w, b=None: linear.linear_forward(2 * x, w, b))])
+    doubled_once, doubled = (Bug("linear", "ops/linear.py", "", "", code, f"x is {code}") for code in ("shifted", "sign"))
+    monkeypatch.setattr(mutants, "functions", lambda name: [
+        (doubled_once, lambda x, w, b=None: linear.linear_forward(2 * x if x.ndim == 2 else x, w, b)),
+        (doubled, lambda x, w, b=None: linear.linear_forward(2 * x, w, b))])
     ok, code, said = verdict_on("linear_forward", lambda x, w, b=None: linear.linear_forward(2 * x, w, b))
-    assert not ok and code == "sign" and said.startswith("Never: this one is right. ")
-    assert not verdict_on("linear_forward", lambda x, w, b=None: linear.linear_forward(3 * x, w, b))[2].startswith("Never")
+    assert not ok and code == "sign" and said.startswith("X is sign. ")
+    assert not verdict_on("linear_forward", lambda x, w, b=None: linear.linear_forward(3 * x, w, b))[2].startswith("X is")
 
 
 def test_the_mode_is_readable_inside_and_restored_after():

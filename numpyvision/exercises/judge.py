@@ -70,12 +70,14 @@ def _function_fault(exercise, _, call, result):
     return same.differs("the result", result, call.run(exercise.reference()))
 
 
-def _forward_fault(exercise, _, call, result):
+def _forward_fault(exercise, function, call, result):
     if not (isinstance(result, tuple) and len(result) == 2):
         return Fault("wrong-shape", f"return two things, out and cache: `return out, Cache(...)`; got {same.kind_of(result)}")
     out, cache = result
     expected, reference_cache = call.run(exercise.reference())
-    return same.differs("out", out, expected) or _cache_fault(exercise, out, cache, reference_cache)
+    left, expected_left = call.left_behind(function), call.left_behind(exercise.reference())
+    return (same.differs("out", out, expected) or same.differs("after the call, the inputs", left, expected_left)
+            or _cache_fault(exercise, out, cache, reference_cache))
 
 
 def _cache_fault(exercise, out, cache, reference_cache):
@@ -105,7 +107,8 @@ def _backward_fault(exercise, function, call, result):
     names = _names(forward, len(args))
     options = cases.options(exercise.name)
     if exercise.gradient_of:                                          # gradcheck takes the gradients by position
-        options = {**options, "constants": tuple(n for n in names if n not in exercise.gradient_of)}
+        options = {**options, "constants": tuple(n for n in names if n not in exercise.gradient_of),
+                   "fixed": {n: columns for n, columns in (options.get("fixed") or {}).items() if n in exercise.gradient_of}}
         function = _placed(function, [names.index(n) for n in exercise.gradient_of], len(args))
     report = check.gradcheck(forward, function, args, call.case.kwargs, rng=np.random.default_rng(0), **options)
     if report.ok or report.diagnosis == "kink":                       # at a corner, another one of its slopes is right as well
@@ -189,6 +192,13 @@ class _Call:
                              "Compute a new one: x = x + 1 instead of x += 1")
         return None
 
+    def left_behind(self, function):
+        """{name: array} of the inputs that the function may write into, after a call: batch norm's running statistics."""
+        args, kwargs = self.arguments()
+        function(*args, **kwargs)
+        names = _names(self.exercise.reference(), len(args))
+        return {name: args[names.index(name)] for name in cases.may_write(self.exercise.name)}
+
     def values(self, result):
         """The part of a result that counts: out without the cache."""
         return result[0] if self.exercise.kind == "forward" and isinstance(result, tuple) and len(result) == 2 else result
@@ -212,20 +222,24 @@ def _alike(exercise, function, wrong, case):
     if isinstance(mine, Fault) or isinstance(theirs, Fault):
         return isinstance(mine, Fault) and isinstance(theirs, Fault) and mine.message.split(" at ")[0] == theirs.message.split(" at ")[0]
     if exercise.kind == "forward" and same.differs("out", call.values(mine), call.values(theirs)) is None:
-        return _cache_alike(mine, theirs)
+        return _cache_alike(mine, theirs) and same.differs("it", call.left_behind(function), call.left_behind(wrong)) is None
     return same.differs("it", call.values(mine), call.values(theirs)) is None
 
 
 def _cache_alike(mine, theirs):
     if not (isinstance(mine, tuple) and len(mine) == 2 and isinstance(mine[1], dict)):
         return False
-    return all(k in mine[1] and same.identical(mine[1][k], v) for k, v in theirs[1].items())
+    return all(k in mine[1] and same.differs("it", mine[1][k], v) is None for k, v in theirs[1].items())
 
 
 # ---- telling
 
 def _names(function, count):
-    return [*inspect.signature(function).parameters][:count]
+    """Names of the first `count` arguments; those of a *laterals are laterals[0], laterals[1], ..."""
+    names = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        names += [f"{name}[{i}]" for i in range(count)] if parameter.kind is parameter.VAR_POSITIONAL else [name]
+    return names[:count]
 
 
 def _told(error, function):
