@@ -180,7 +180,8 @@ def like(out, make):
 def random_like(out, rng):
     """A random upstream gradient: the same structure, shapes and dtypes, standard normal; None where there can be no gradient."""
     def draw(leaf):
-        return float(rng.standard_normal()) if np.ndim(leaf) == 0 else rng.standard_normal(leaf.shape).astype(leaf.dtype)
+        values = rng.standard_normal(np.shape(leaf))
+        return values.astype(leaf.dtype) if np.ndim(leaf) else np.asarray(leaf).dtype.type(values)
     return like(out, draw)
 
 
@@ -198,7 +199,7 @@ def from_vector(vector, out):
         nonlocal position
         part = vector[position:position + np.size(leaf)]
         position += np.size(leaf)
-        return float(part[0]) if np.ndim(leaf) == 0 else part.reshape(np.shape(leaf)).copy()
+        return part[0] if np.ndim(leaf) == 0 else part.reshape(np.shape(leaf)).copy()
     return like(out, take)
 
 
