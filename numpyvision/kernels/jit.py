@@ -14,6 +14,10 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import numba  # noqa: E402
 
+from numpyvision import threads  # noqa: E402
+
+threads.apply()                                         # what set_num_threads was told before numba was loaded
+
 # fastmath without "nnan" and "ninf": a NaN or an infinity must stay one, so that the training loop can find where it came from.
 # Without "reassoc" too. A parallel kernel is optimised twice: the process that compiles it runs the first result, every later process loads
 # the second from disk. Free to regroup a sum, LLVM regroups it differently each time: the first run on a machine would train other weights
@@ -22,6 +26,9 @@ FASTMATH = {"contract", "nsz", "arcp", "afn"}
 
 # Of numba's ways to find parallel loops, only the one that is asked for: the others turn every `row[:] = 0` into one more loop to compile.
 ONLY_PRANGE = {"prange": True, **dict.fromkeys(("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False)}
+
+
+_parallel = []                                          # every function that jit_parallel has compiled
 
 
 def _njit(function, **options):
@@ -42,6 +49,7 @@ def jit_parallel(function):
     A view that is written to needs an assignment of its own: `result = out.reshape(-1)`. Four or more values unpacked at once
     (`a, b, c, result = ...`) go through a tuple, where numba 0.68 forgets what `result` belongs to and drops its writes as dead code.
     """
+    _parallel.append(function)
     return _njit(function, parallel=ONLY_PRANGE, fastmath=FASTMATH)
 
 
@@ -53,3 +61,22 @@ def jit_sum(function):
 def jit_exact(function):
     """Compile for one thread without fast-math: bit-equal to NumPy. For loops that end in a decision, such as IoU > threshold."""
     return _njit(function)
+
+
+def _one_thread_after_fork():
+    """In a forked child, turn every parallel loop into a plain one, compiled when it is called and not kept.
+
+    GNU OpenMP's threads do not come along into the child, and numba ends a child that calls for them. numba's folder on disk must not be
+    asked either: it does not tell the two kinds of loop apart. A child that was forked before the first loop has threads of its own.
+    """
+    try:
+        started = numba.threading_layer()
+    except ValueError:
+        return
+    if started == "omp":
+        for function in _parallel:
+            function.__globals__[function.__name__] = numba.njit(nogil=True, error_model="numpy", fastmath=FASTMATH)(function)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_one_thread_after_fork)
