@@ -1,17 +1,228 @@
-"""Mistakes that students make in the exercises about boxes, losses and metrics: each a few changed characters of the reference."""
+"""Mistakes that students make in the exercises about boxes, losses and metrics: each a few changed characters of the reference.
+
+`why` is what the student reads first: what was done, and what is right instead.
+"""
+from numpyvision.exercises import mutants_losses, mutants_targets
 from numpyvision.exercises.planted import Bug
 
-IOU = "boxes/iou.py"
+CONVERT, IOU, NMS, CODER, TRANSFORM = "boxes/convert.py", "boxes/iou.py", "boxes/nms.py", "boxes/coder.py", "ops/box_transform.py"
+ANCHORS, MATCHING, SAMPLING, LEVELS = "boxes/anchors.py", "boxes/matching.py", "boxes/sampling.py", "boxes/levels.py"
+ORDER = 'kept, left = [], xp.argsort(-scores, kind="stable")'
+LINES_DX = ("dx = (b[..., 0] - p[..., 0]) / p[..., 2] * weights[0]\n    dy = (b[..., 1] - p[..., 1]) / p[..., 3] * weights[1]")
+LINES_DW = "dw = xp.log(b[..., 2] / p[..., 2]) * weights[2]\n    dh = xp.log(b[..., 3] / p[..., 3]) * weights[3]"
+LINES_W = ("w = p[..., 2] * xp.exp(xp.minimum(deltas[..., 2] / weights[2], DELTA_CLIP))\n"
+           "    h = p[..., 3] * xp.exp(xp.minimum(deltas[..., 3] / weights[3], DELTA_CLIP))")
+
+
+def wrong(name, file, *mistakes):
+    """The Bugs of a function without gradient: (old, new, why) each."""
+    return tuple(Bug(name, file, old, new, "wrong-forward", why) for old, new, why in mistakes)
+
 
 MISTAKES = {
-    "box_iou": (
-        Bug("box_iou", IOU, "box_area(boxes2)[None, :] - inter", "box_area(boxes2)[None, :]", "wrong-forward",
-            "the union counts the shared part twice: it is area1 + area2 - intersection"),
-        Bug("box_iou", IOU, "side = xp.maximum(bottom_right - top_left, 0)", "side = bottom_right - top_left", "wrong-forward",
-            "boxes that lie apart have a negative side; two negative sides multiply to a positive area: clip each side at 0"),
-        Bug("box_iou", IOU, "top_left = xp.maximum(", "top_left = xp.minimum(", "wrong-forward",
-            "the intersection begins at the larger of the two x1 (and y1); the smaller one gives the box around both"),
-        Bug("box_iou", IOU, "side = xp.maximum(bottom_right - top_left, 0)", "side = xp.maximum(bottom_right - top_left + 1, 0)",
-            "wrong-forward", "the + 1 of integer pixel boxes: here a box is continuous, and its width is x2 - x1"),
+    "box_convert": wrong(
+        "box_convert", CONVERT,
+        ("a, b, c, d = a, b, c - a, d - b", "a, b, c, d = a, b, c - a + 1, d - b + 1",
+         "the + 1 of integer pixel boxes: here a box is continuous, and its width is x2 - x1"),
+        ("a - c / 2, b - d / 2, a + c / 2, b + d / 2", "a, b, a + c, b + d",
+         "the centre is taken for the corner: the box reaches half its size to either side of the centre"),
+        ("a - c / 2, b - d / 2, a + c / 2, b + d / 2", "a - c, b - d, a + c, b + d",
+         "from the centre to a side it is half the width, not the whole width"),
+        ("(a + c) / 2, (b + d) / 2, c - a, d - b", "a + c / 2, b + d / 2, c - a, d - b",
+         "half of x2 is added to x1; the centre is the mean of the two, (x1 + x2) / 2"),
+        ("(a + c) / 2, (b + d) / 2, c - a, d - b", "(a + c) / 2, (b + d) / 2, (c - a) / 2, (d - b) / 2",
+         "cxcywh holds the whole width and height, not the way from the centre to a side"),
     ),
+    "clip_boxes": wrong(
+        "clip_boxes", CONVERT,
+        ("H, W = image_size\n    x1, x2 = xp.clip", "W, H = image_size\n    x1, x2 = xp.clip",
+         "image_size is (H, W): x is cut at the second number, y at the first"),
+        ("x1, x2 = xp.clip(boxes[..., 0], 0, W), xp.clip(boxes[..., 2], 0, W)",
+         "W, H = W - 1, H - 1\n    x1, x2 = xp.clip(boxes[..., 0], 0, W), xp.clip(boxes[..., 2], 0, W)",
+         "boxes are cut at W - 1, the last pixel's index; that pixel covers [W - 1, W), so the image ends at W"),
+        ("x1, x2 = xp.clip(boxes[..., 0], 0, W), xp.clip(boxes[..., 2], 0, W)\n"
+         "    y1, y2 = xp.clip(boxes[..., 1], 0, H), xp.clip(boxes[..., 3], 0, H)",
+         "x1, x2 = xp.minimum(boxes[..., 0], W), xp.minimum(boxes[..., 2], W)\n"
+         "    y1, y2 = xp.minimum(boxes[..., 1], H), xp.minimum(boxes[..., 3], H)",
+         "the clip at 0 is missing: a box may stick out on the left and above as well"),
+        ("x1, x2 = xp.clip(boxes[..., 0], 0, W), xp.clip(boxes[..., 2], 0, W)\n"
+         "    y1, y2 = xp.clip(boxes[..., 1], 0, H), xp.clip(boxes[..., 3], 0, H)",
+         "x1, x2 = xp.maximum(boxes[..., 0], 0), xp.minimum(boxes[..., 2], W)\n"
+         "    y1, y2 = xp.maximum(boxes[..., 1], 0), xp.minimum(boxes[..., 3], H)",
+         "x1 is kept from 0 and x2 from W only; a box wholly outside then comes out reversed, where both corners need both limits"),
+    ),
+    "box_iou": wrong(
+        "box_iou", IOU,
+        ("box_area(boxes2)[None, :] - inter", "box_area(boxes2)[None, :]",
+         "the union counts the shared part twice: it is area1 + area2 - intersection"),
+        ("side = xp.maximum(bottom_right - top_left, 0)", "side = bottom_right - top_left",
+         "boxes that lie apart have a negative side; two negative sides multiply to a positive area: clip each side at 0"),
+        ("top_left = xp.maximum(", "top_left = xp.minimum(",
+         "the intersection begins at the larger of the two x1 (and y1); the smaller one gives the box around both"),
+        ("side = xp.maximum(bottom_right - top_left, 0)", "side = xp.maximum(bottom_right - top_left + 1, 0)",
+         "the + 1 of integer pixel boxes: here a box is continuous, and its width is x2 - x1"),
+        ("union = convert.box_area(boxes1)[:, None] + convert.box_area(boxes2)[None, :] - inter",
+         "union = xp.minimum(convert.box_area(boxes1)[:, None], convert.box_area(boxes2)[None, :])",
+         "the intersection is divided by the smaller of the two areas; IoU divides by the area of the union"),
+        ("return inter / xp.maximum(union, np.finfo(boxes1.dtype).tiny)  ", "return inter / union  ",
+         "two empty boxes have the union 0, and 0 / 0 is nan; their IoU is 0"),
+    ),
+    "nms": wrong(
+        "nms", NMS,
+        ("boxes[left])[0] <= iou_threshold]", "boxes[left])[0] < iou_threshold]",
+         "a box that overlaps by exactly the threshold is dropped; it stays: dropped are those with IoU > threshold"),
+        (ORDER, 'kept, left = [], xp.argsort(scores, kind="stable")', "the worst box goes first: sort by falling score"),
+        (ORDER, 'kept, left = [], xp.argsort(scores, kind="stable")[::-1]',
+         "of equal scores the last index goes first, because a rising order was reversed; sort -scores with kind=\"stable\""),
+        ("return xp.concatenate(kept) if kept else left", "return xp.sort(xp.concatenate(kept)) if kept else left",
+         "the kept indices are sorted by index; they are asked for by score, best first"),
+        ("    while len(left):\n", "    over = xp.triu(iou.box_iou(boxes[left], boxes[left]), 1) > iou_threshold\n"
+         "    return left[~over.any(axis=0)]\n    while len(left):\n",
+         "a box that is itself dropped drops others; only a kept box may drop one"),
+        ("left = left[iou.box_iou(boxes[best], boxes[left])[0] <= iou_threshold]",
+         "left = left[1:] if len(left) and iou.box_iou(boxes[best], boxes[left[:1]])[0, 0] > iou_threshold else left",
+         "a kept box is compared with the next one only; it drops every later box that it overlaps"),
+    ),
+    "batched_nms": wrong(
+        "batched_nms", NMS,
+        ("return kept[xp.argsort(-scores[kept], kind=\"stable\")]", "return kept",
+         "the kept indices are sorted by index; they are asked for by score, best first, over all groups"),
+        ("rows[nms(boxes[rows], scores[rows], iou_threshold)]", "nms(boxes[rows], scores[rows], iou_threshold)",
+         "the indices count within their group; rows[...] takes them back to the numbers of all boxes"),
+        ("[xp.flatnonzero(idxs == group) for group in xp.unique(idxs)]", "[xp.arange(len(idxs))]",
+         "the groups are ignored: boxes of different groups must never drop each other"),
+        ("kept = xp.sort(kept) ", "kept = 1 * kept ",
+         "equal scores of different groups come in the order of the groups; ties go by index over all boxes"),
+        ("kept = [rows[nms(boxes[rows], scores[rows], iou_threshold)] for rows in groups]",
+         "kept = [nms(boxes + (idxs * boxes.max(initial=0))[:, None], scores, iou_threshold)]",
+         "groups are moved apart by the largest coordinate, which is too little where coordinates are negative: move by max - min, "
+         "or take the groups one by one"),
+    ),
+    "encode_boxes": wrong(
+        "encode_boxes", CODER,
+        (LINES_DW, LINES_DW.replace("xp.log(", "("),
+         "the log is missing: dw = log(b_w / p_w), so that half as wide and twice as wide are equally far"),
+        (LINES_DX, LINES_DX.replace("/ p[", "/ b["), "the way is divided by the box's own size; divide by the reference's"),
+        (LINES_DX, LINES_DX.replace(" / p[..., 2]", "").replace(" / p[..., 3]", ""),
+         "the way is left in pixels; divide it by the reference's width and height"),
+        ('b, p = convert.box_convert(boxes, "xyxy", "cxcywh"), convert.box_convert(references, "xyxy", "cxcywh")',
+         'b, p = convert.box_convert(boxes, "xyxy", "xywh"), convert.box_convert(references, "xyxy", "xywh")',
+         "dx and dy go from corner to corner; they go from centre to centre"),
+        (LINES_DX, LINES_DX.replace("(b[..., 0] - p[..., 0])", "(p[..., 0] - b[..., 0])").replace(
+            "(b[..., 1] - p[..., 1])", "(p[..., 1] - b[..., 1])"),
+         "dx and dy lead from the box to the reference; they lead from the reference to the box"),
+        ("return xp.stack([dx, dy, dw, dh], axis=-1)", "return xp.stack([dx, dy, dw, dh], axis=-1) / np.square(weights)",
+         "the deltas are divided by the weights; encoding multiplies, decoding divides"),
+    ),
+    "decode_boxes": wrong(
+        "decode_boxes", CODER,
+        (LINES_W, LINES_W.replace("xp.minimum(", "(").replace(", DELTA_CLIP)", ")"),
+         "dw and dh are not clipped at DELTA_CLIP from above: exp() of a large one explodes"),
+        (LINES_W, LINES_W.replace("xp.exp(", "(1 + "), "1 + dw stands where exp(dw) belongs: encoding took the log"),
+        (LINES_W, LINES_W.replace("xp.minimum(", "xp.clip(").replace("DELTA_CLIP", "-DELTA_CLIP, DELTA_CLIP"),
+         "dw and dh are clipped from below too; a box may shrink as far as it likes"),
+        ("xp.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], axis=-1)", "xp.stack([x, y, x + w, y + h], axis=-1)",
+         "the centre is taken for the corner: (x, y) is the centre, the box reaches w / 2 to either side"),
+        ("xp.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], axis=-1)", "xp.stack([x, y, w, h], axis=-1)",
+         "the boxes come out as (cx, cy, w, h); turn them back into corners"),
+        ("x = p[..., 0] + p[..., 2] * (deltas[..., 0] / weights[0])\n    y = p[..., 1] + p[..., 3] * (deltas[..., 1] / weights[1])",
+         "x = p[..., 0] + (deltas[..., 0] / weights[0])\n    y = p[..., 1] + (deltas[..., 1] / weights[1])",
+         "dx and dy are added as pixels; they are shares of the reference's width and height"),
+        ("\n    x = p[..., 0] + p[..., 2] * (", "\n    weights = [1 / w for w in weights]\n    x = p[..., 0] + p[..., 2] * (",
+         "the deltas are multiplied by the weights; encoding multiplies, decoding divides"),
+    ),
+    "decode_boxes_backward": (
+        Bug("decode_boxes", TRANSFORM, "dx, dy = dout[..., 0] + dout[..., 2], dout[..., 1] + dout[..., 3]",
+            "dx, dy = dout[..., 0], dout[..., 1]", "missing-path",
+            "the centre moves both sides of the box, x1 and x2: their gradients add"),
+        Bug("decode_boxes", TRANSFORM, "xp.where(tw < DELTA_CLIP, dw * pw * grow_w, 0), xp.where(th < DELTA_CLIP, dh * ph * grow_h, 0)",
+            "dw * pw * grow_w, dh * ph * grow_h", "wrong-routing",
+            "a dw that was clipped gets a gradient: beyond the clip the box no longer moves with it, so it is 0"),
+        Bug("decode_boxes", TRANSFORM, "(dout[..., 2] - dout[..., 0]) / 2, (dout[..., 3] - dout[..., 1]) / 2",
+            "(dout[..., 2] - dout[..., 0]), (dout[..., 3] - dout[..., 1])", "constant-factor",
+            "the width moves each side by half of it: the / 2 is missing"),
+        Bug("decode_boxes", TRANSFORM, "dx * tx + dw * grow_w, dy * ty + dh * grow_h", "dw * grow_w, dh * grow_h", "missing-path",
+            "a wider reference also makes the way p_w t_x longer: that part of its gradient is missing"),
+        Bug("decode_boxes", TRANSFORM, "ddeltas = [d / weight for d,", "ddeltas = [d * weight for d,", "constant-factor",
+            "the gradient to the deltas is multiplied by the weights; the forward divided by them, so the backward does too"),
+        Bug("decode_boxes", TRANSFORM, "(dout[..., 2] - dout[..., 0]) / 2, (dout[..., 3] - dout[..., 1]) / 2",
+            "(dout[..., 0] - dout[..., 2]) / 2, (dout[..., 1] - dout[..., 3]) / 2", "sign",
+            "a wider box moves x2 to the right and x1 to the left: it is dout of x2 minus dout of x1"),
+    ),
+    "cell_anchors": wrong(
+        "cell_anchors", ANCHORS,
+        ("w = (sizes[:, None] / roots).reshape(-1)                               # (A,)\n    h = (sizes[:, None] * roots)",
+         "w = (sizes[:, None] * roots).reshape(-1)\n    h = (sizes[:, None] / roots)",
+         "the ratio is height / width, and here it is the other way round: a ratio above 1 is a tall box"),
+        ("np.sqrt(np.asarray(aspect_ratios, dtype=np.float64).reshape(-1))", "np.asarray(aspect_ratios, dtype=np.float64).reshape(-1)",
+         "the square root is missing: with w = size / ratio the area changes with the ratio"),
+        ("w = (sizes[:, None] / roots).reshape(-1)                               # (A,)\n    h = (sizes[:, None] * roots)",
+         "w = (sizes / roots[:, None]).reshape(-1)\n    h = (sizes * roots[:, None])",
+         "the ratios are the outer loop; all ratios of the first size come first, then those of the second"),
+        ("np.stack([-w, -h, w, h], axis=1) / 2", "np.stack([-w, -h, w, h], axis=1)",
+         "the anchors are twice as large as asked for: a side lies w / 2 from the centre"),
+        ("np.stack([-w, -h, w, h], axis=1) / 2", "np.stack([0 * w, 0 * h, w, h], axis=1)",
+         "the anchors begin at (0, 0); they are centred there"),
+    ),
+    "grid_anchors": wrong(
+        "grid_anchors", ANCHORS,
+        ("y, x = (np.arange(H) + offset) * sy, (np.arange(W) + offset) * sx",
+         "y, x = np.arange(H) * sy + offset, np.arange(W) * sx + offset",
+         "the offset is half a pixel; it is half a cell: (j + offset) * stride"),
+        ('np.meshgrid(y, x, indexing="ij")', 'np.meshgrid(y, x, indexing="xy")',
+         "the cells go column by column; they go row by row: y is the outer loop, x the inner one"),
+        ("anchors = np.tile(centers, 2)[:, None] + cell ", "anchors = np.tile(centers, 2) + cell[:, None] ",
+         "all cells of the first anchor come first; all anchors of the first cell come first"),
+        ("(H, W), (sy, sx) = feature_size, np.broadcast_to(stride, 2)", "(H, W), (sx, sy) = feature_size, np.broadcast_to(stride, 2)",
+         "the two strides are exchanged: the first is the vertical one"),
+        ("np.stack([x.reshape(-1), y.reshape(-1)], axis=1)", "np.stack([y.reshape(-1), x.reshape(-1)], axis=1)",
+         "x and y of the centres are exchanged: column j gives x, row i gives y"),
+    ),
+    "match_boxes": wrong(
+        "match_boxes", MATCHING,
+        ("xp.where(best >= fg_threshold, 1", "xp.where(best > fg_threshold, 1",
+         "a box exactly on fg_threshold is not positive; it is: IoU >= fg_threshold"),
+        ("xp.where(best < bg_threshold, 0, -1)", "xp.where(best <= bg_threshold, 0, -1)",
+         "a box exactly on bg_threshold is negative; it is neutral: only IoU < bg_threshold is negative"),
+        ("    if allow_low_quality:", "    if False:",
+         "the low-quality matches are forgotten: with allow_low_quality the best boxes of every truth become positive"),
+        ("((iou == best_of_truth) & (best_of_truth > 0))", "(iou == best_of_truth)",
+         "a truth that no box overlaps makes every box positive, because 0 is its best IoU: ask for best IoU > 0"),
+        ("is_best = ((iou == best_of_truth)", "is_best = ((xp.arange(A) == iou.argmax(axis=1)[:, None])",
+         "of several boxes that overlap a truth equally well, only the first becomes positive; all of them do"),
+        ("xp.where(best < bg_threshold, 0, -1)", "xp.where(best < bg_threshold, 0, 0)",
+         "there are no neutral boxes: between the thresholds the label is -1"),
+        ("labels = xp.where(is_best, 1, labels)",
+         "labels = xp.where(is_best, 1, labels)\n"
+         "        matched_idx = xp.where(is_best, (iou == best_of_truth).argmax(axis=0), matched_idx)",
+         "a low-quality match is given to the truth whose best box it is; matched_idx stays the truth that the box overlaps most"),
+    ),
+    "sample_labels": wrong(
+        "sample_labels", SAMPLING,
+        ("min(int(num_samples * positive_fraction), len(positives))", "min(num_samples, len(positives))",
+         "too many positives: at most int(num_samples * positive_fraction) of the sample may be positive"),
+        ("min(num_samples - num_positives, len(negatives))", "min(num_samples - int(num_samples * positive_fraction), len(negatives))",
+         "the places that missing positives leave free stay empty; more negatives take them"),
+        ("rng.choice(len(rows), count, replace=False, shuffle=False)", "rng.integers(0, max(len(rows), 1), count)",
+         "an anchor can be drawn twice: draw without replacement"),
+        ("xp.flatnonzero(labels == 0)", "xp.flatnonzero(labels <= 0)",
+         "neutral anchors (label -1) are taken for negatives; they have no say in the loss"),
+        ("rng.choice(len(rows), count, replace=False, shuffle=False)", "np.arange(count)",
+         "the first ones of the list are always chosen; choose at random, with rng"),
+        ("((positives, num_positives), (negatives, num_negatives))", "((negatives, num_negatives), (positives, num_positives))",
+         "the negatives come first; the positives come first"),
+    ),
+    "assign_levels": wrong(
+        "assign_levels", LEVELS,
+        ("k = xp.floor(", "k = xp.round(", "the level is rounded to the nearest; FPN's Eq. (1) rounds down"),
+        ("xp.sqrt(convert.box_area(boxes))", "convert.box_area(boxes)",
+         "the area is compared with canonical_size; compare its square root, a length with a length"),
+        ("return xp.clip(k, min_level, max_level).astype(np.int64)", "return xp.maximum(k, min_level).astype(np.int64)",
+         "a very large box goes to a level beyond max_level: clip on both sides"),
+        ("xp.log2(", "xp.log(", "the natural logarithm was taken; a level is a factor of 2, so it is log2"),
+        ("xp.sqrt(convert.box_area(boxes))", "xp.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])",
+         "the longer side decides; the side of the square of equal area does, sqrt(w h)"),
+    ),
+    **mutants_losses.MISTAKES,
+    **mutants_targets.MISTAKES,
 }
