@@ -298,16 +298,8 @@ def _print_next(place):
 
 
 def _wrapped(text):
-    """Text to fit a terminal: lines that were broken because they were full are joined; short and indented ones stay as they are."""
-    joined = []
-    for line in text.splitlines():
-        runs_on = joined and len(joined[-1]) > WIDTH and line.strip() and not line.startswith(" ")
-        joined[-1:] = [f"{joined[-1]} {line}"] if runs_on else [*joined[-1:], line]
-    lines = []
-    for line in joined:
-        indent = line[:len(line) - len(line.lstrip())]
-        lines += textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [""]
-    return "\n".join(lines)
+    from numpyvision.exercises import skeleton
+    return skeleton.filled(text, WIDTH)
 
 
 def _shown(path):

@@ -35,9 +35,22 @@ def signature(exercise):
 
 
 def _heading(exercise):
-    paragraphs = exercise.statement.replace("\\", "\\\\").replace('"""', "'''")
+    paragraphs = filled(exercise.statement, WIDTH).replace("\\", "\\\\").replace('"""', "'''")
     needs = f"\nIt leans on: {', '.join(exercise.needs)}." if exercise.needs else ""
     return f"{exercise.title} (lecture {exercise.row})\n\n{paragraphs}\n{needs}\nCheck: numpyvision exercise check {exercise.name}\n"
+
+
+def filled(text, width):
+    """Text in lines of this width: lines that were broken because they were full are joined; short and indented ones stay as they are."""
+    joined = []
+    for line in text.splitlines():
+        runs_on = joined and len(joined[-1]) > 100 and line.strip() and not line.startswith(" ")
+        joined[-1:] = [f"{joined[-1]} {line}"] if runs_on else [*joined[-1:], line]
+    lines = []
+    for line in joined:
+        indent = line[:len(line) - len(line.lstrip())]
+        lines += textwrap.wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [""]
+    return "\n".join(lines)
 
 
 def _imports(exercise, tree, function):
