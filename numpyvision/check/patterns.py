@@ -72,7 +72,7 @@ def differing(a, b, tolerance=SAME):
 
 def close(a, b, tolerance=1e-5):
     """Whether a is b wherever both are known, at two elements or more, among them one that is not zero."""
-    known = ~(np.isnan(a) | np.isnan(b))
+    known = np.isfinite(a) & np.isfinite(b)
     a, b = a[known], b[known]
     scale = abs(b).max() if b.size > 1 else 0.0
     return scale > 0 and bool((abs(a - b) <= tolerance * scale).all())
@@ -82,7 +82,7 @@ def close(a, b, tolerance=1e-5):
 
 def factor(a, b, shapes=None):
     """a = c b with one number c -> ("sign" or "constant-factor", sentence)."""
-    known = ~(np.isnan(a) | np.isnan(b))
+    known = np.isfinite(a) & np.isfinite(b)
     size = (b[known] ** 2).sum()
     if known.sum() < 1 or size == 0:
         return None
@@ -157,7 +157,8 @@ def rearrangements(b, axes):
 
 def shifts(b, axes):
     """(sentence, b moved), NaN where nothing is known: by 1 or 2 along one axis, or by 1 or 2 along the two last, or in reading order."""
-    groups = [(i,) for i in range(b.ndim)] + ([(b.ndim - 2, b.ndim - 1)] if b.ndim >= 2 else [])
+    first = 2 if b.ndim > 2 else 0                                   # images and channels have no order to be shifted in
+    groups = [(i,) for i in range(first, b.ndim)] + ([(b.ndim - 2, b.ndim - 1)] if b.ndim > 3 else [])
     for group in groups:
         for steps in itertools.product((1, -1, 2, -2), repeat=len(group)):
             if any(abs(s) >= b.shape[i] for s, i in zip(steps, group, strict=True)):
@@ -218,7 +219,8 @@ def border(wrong, axes, first_axis=None):
             if left[tuple(line)].any():
                 sides.append(f"{end} {axes[i]}")
                 left[tuple(line)] = False
-    if left.any() or not 0 < len(sides) <= 4:
+    plane = wrong.any(axis=tuple(i for i in range(wrong.ndim) if i not in spatial))
+    if left.any() or not 0 < len(sides) <= 4 or plane.sum() < 2:
         return ""
     return f"Only the border is wrong, the {', '.join(sides)}; inside all is right."
 
