@@ -168,8 +168,9 @@ class _Call:
         args, kwargs = self.arguments()
         try:
             result = function(*args, **kwargs)
-        except NotImplementedError as error:
-            return Fault("not-implemented", str(error) or "the function raises NotImplementedError: it is still to be written")
+        except NotImplementedError:
+            return Fault("not-implemented", f"{self.exercise.function_name} is still to be written: put your code in place of the line "
+                         "`raise NotImplementedError(...)`")
         except MemoryError:
             raise
         except (Exception, SystemExit) as error:
@@ -217,7 +218,8 @@ def _recognised(exercise, function, everything, case, fault):
         return fault
     for bug, wrong in mutants.functions(exercise.name):
         if _alike(exercise, function, wrong, case) and all(_alike(exercise, function, wrong, other) for other in everything):
-            return Fault(bug.code, f"{bug.why[0].upper()}{bug.why[1:]}. {fault.message}", fault.table)
+            numbers = fault.message.split(". ")[0].rstrip(".")           # the rest are guesses, and now it is known
+            return Fault(bug.code, f"{bug.why[0].upper()}{bug.why[1:]}. {numbers}.", fault.table)
     return fault
 
 

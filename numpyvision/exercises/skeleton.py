@@ -55,7 +55,8 @@ def filled(text, width):
 
 def _imports(exercise, tree, function):
     """Import lines: NumPy; what the body takes from other modules; constants, given helpers and earlier exercises from its own module."""
-    used = {n.id for n in ast.walk(function) if isinstance(n, ast.Name)} - _only_for_dispatch(function)
+    body = [n for n in function.body if not _is_a_test(n)]
+    used = {n.id for part in [function.args, *body] for n in ast.walk(part) if isinstance(n, ast.Name)} - _only_for_dispatch(function)
     lines = []
     for node in tree.body:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
@@ -65,6 +66,11 @@ def _imports(exercise, tree, function):
     own = sorted({*own, *exercise.given})
     lines += [f"from {exercise.module_name} import {', '.join(own)}"] if own else []
     return ["import numpy as np", *(["", *sorted(lines)] if lines else [])]
+
+
+def _is_a_test(statement):
+    """`check.require(...)`, `check_conv2d(...)`: a call whose result nobody takes tests arguments, which is not what is to be learnt."""
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)
 
 
 def _only_for_dispatch(function):
