@@ -7,6 +7,7 @@ of the library are used throughout (`use("numpy")`): nothing is compiled, so tha
 """
 import copy
 import inspect
+import itertools
 import time
 import traceback
 from dataclasses import asdict, dataclass, field
@@ -39,8 +40,8 @@ def judge(name, function, seed=0):
     exercise, start = catalog.find(name), time.perf_counter()
     with backend.use("numpy"), np.errstate(all="ignore"):
         everything = cases.of(name, seed)
-        for number, case in enumerate(everything):
-            fault = _fault(exercise, function, case)
+        for look, (number, case) in itertools.product((_fault, _narrow_fault), enumerate(everything)):    # values first, then dtypes
+            fault = look(exercise, function, case)
             if fault is not None:
                 fault = _recognised(exercise, function, everything, case, fault)
                 details = {"case": _describe_case(exercise, case, number, len(everything), seed), "table": fault.table}
@@ -58,9 +59,9 @@ def _fault(exercise, function, case):
         return result
     again = call.guarded(function)
     if isinstance(again, Fault) or not same.identical(call.values(result), call.values(again)):
-        return Fault("nondeterministic", "the same call twice gave two results: does it use randomness of its own, or keep something "
+        return Fault("nondeterministic", "The same call twice gave two results: does it use randomness of its own, or keep something "
                      "from the call before?")
-    return FAULTS[exercise.kind](exercise, function, call, result) or _narrow_fault(exercise, function, case)
+    return FAULTS[exercise.kind](exercise, function, call, result)
 
 
 def _function_fault(exercise, _, call, result):
@@ -72,7 +73,7 @@ def _function_fault(exercise, _, call, result):
 
 def _forward_fault(exercise, function, call, result):
     if not (isinstance(result, tuple) and len(result) == 2):
-        return Fault("wrong-shape", f"return two things, out and cache: `return out, Cache(...)`; got {same.kind_of(result)}")
+        return Fault("wrong-shape", f"Return two things, out and cache: `return out, Cache(...)`; got {same.kind_of(result)}")
     out, cache = result
     expected, reference_cache = call.run(exercise.reference())
     left, expected_left = call.left_behind(function), call.left_behind(exercise.reference())
@@ -135,7 +136,7 @@ def _narrow_fault(exercise, function, case):
     call = _Call(exercise, narrow)
     got = call.guarded(function)
     if isinstance(got, Fault):
-        return Fault(got.code, f"with float32 inputs: {got.message}")
+        return Fault(got.code, f"With float32 inputs: {got.message}")
     expected = call.run(exercise.reference())
     for (label, a), (_, b) in zip(same.leaves("it", call.values(got)), same.leaves("it", call.values(expected)), strict=False):
         if np.asarray(b).dtype == np.float32 and np.ndim(b) and np.asarray(a).dtype != np.float32:
@@ -176,7 +177,7 @@ class _Call:
         except (Exception, SystemExit) as error:
             return Fault("raises", _told(error, function))
         if result is None:
-            return Fault("not-implemented", "the function returns None: is the return statement missing?")
+            return Fault("not-implemented", "The function returns None: is the return statement missing?")
         return self._written(args, kwargs) or result
 
     def _written(self, args, kwargs):
@@ -189,7 +190,7 @@ class _Call:
             both = zip(same.leaves(name, old), same.leaves(name, new), strict=False)
             changed = [label for (label, a), (_, b) in both if not same.identical(a, b)]
             if name not in allowed and changed:
-                return Fault("mutates-input", f"the function writes into its input {changed[0]}: whoever called it still needs that array. "
+                return Fault("mutates-input", f"The function writes into its input {changed[0]}: whoever called it still needs that array. "
                              "Compute a new one: x = x + 1 instead of x += 1")
         return None
 
@@ -213,14 +214,25 @@ class _Call:
 # ---- naming what was done
 
 def _recognised(exercise, function, everything, case, fault):
-    """The fault under the name of the known mistake that gives the same wrong results in every case, if there is one."""
+    """The fault under the name of the known mistake that gives the same wrong results, if there is one.
+
+    The same in this case, and in at least half of all cases that the mistake spoils: a student may have made a second one besides. Of
+    several such mistakes, the one that agrees in the most cases.
+    """
     if fault.code in ("not-implemented", "nondeterministic"):
         return fault
+    reference, best, most = exercise.reference(), None, 0
     for bug, wrong in mutants.functions(exercise.name):
-        if _alike(exercise, function, wrong, case) and all(_alike(exercise, function, wrong, other) for other in everything):
-            numbers = fault.message.split(". ")[0].rstrip(".")           # the rest are guesses, and now it is known
-            return Fault(bug.code, f"{bug.why[0].upper()}{bug.why[1:]}. {numbers}.", fault.table)
-    return fault
+        if not _alike(exercise, function, wrong, case) or _alike(exercise, reference, wrong, case):
+            continue
+        alike = [_alike(exercise, function, wrong, other) for other in everything]
+        spoiled = [agrees for agrees, other in zip(alike, everything, strict=True) if not _alike(exercise, reference, wrong, other)]
+        if 2 * sum(spoiled) >= len(spoiled) and sum(alike) > most:
+            best, most = bug, sum(alike)
+    if best is None:
+        return fault
+    numbers = fault.message.split(". ")[0].rstrip(".")                   # the rest are guesses, and now it is known
+    return Fault(best.code, f"A known mistake: {best.why}. {numbers}.", fault.table)
 
 
 def _alike(exercise, function, wrong, case):
@@ -231,6 +243,8 @@ def _alike(exercise, function, wrong, case):
             return False
         return mine.code != "mutates-input" or same.identical(call.after(function), call.after(wrong))
     if exercise.kind == "forward" and same.differs("out", call.values(mine), call.values(theirs)) is None:
+        if same.differs("out", call.values(mine), call.values(call.run(exercise.reference()))):
+            return True                                               # both are wrong in the same way, whatever the caches hold
         return _cache_alike(mine, theirs) and same.differs("it", call.left_behind(function), call.left_behind(wrong)) is None
     return same.differs("it", call.values(mine), call.values(theirs)) is None
 
@@ -256,11 +270,16 @@ def _told(error, function):
     code = getattr(function, "__code__", None)
     here = [f for f in traceback.extract_tb(error.__traceback__) if code and f.filename == code.co_filename]
     place = f" at line {here[-1].lineno}: {here[-1].line}" if here else ""
-    return f"it stops with {type(error).__name__}: {error}{place}"
+    return f"It stops with {type(error).__name__}: {error}{place}"
+
+
+def _called(exercise):
+    """The function that takes a case's arguments."""
+    return exercise.pair()[0] if exercise.kind == "backward" else exercise.reference()
 
 
 def _shapes(exercise, case):
-    names = _names(exercise.pair()[0] if exercise.kind == "backward" else exercise.reference(), len(case.args))
+    names = _names(_called(exercise), len(case.args))
     arrays = [f"{n} {np.shape(a)}" if isinstance(a, np.ndarray) else f"{n}={_short(a)}" for n, a in zip(names, case.args, strict=True)]
     return ", ".join(arrays + [f"{k}={_short(v)}" for k, v in case.kwargs.items()])
 
@@ -275,7 +294,9 @@ def _short(value):
 def _describe_case(exercise, case, number, count, seed):
     which = "the worked example" if number == 0 else f"case {number + 1} of {count}"
     of = f'args, kwargs = cases.of("{exercise.name}"{f", {seed}" if seed else ""})[{number}]'
-    return f"{which}: {_shapes(exercise, case)}\nto have it in Python: from numpyvision.exercises import cases; {of}"
+    named = zip(_names(_called(exercise), len(case.args)), case.args, strict=True)
+    small = [f"{n} = {np.array2string(a, separator=', ', prefix=n + ' = ')}" for n, a in named if isinstance(a, np.ndarray) and 0 < a.size <= 16]
+    return "\n".join([f"{which}: {_shapes(exercise, case)}", *small, f"to have it in Python: from numpyvision.exercises import cases; {of}"])
 
 
 def _as_float32(value):
