@@ -46,6 +46,7 @@ def test_a_mistake_is_named(name, place):
     bug, wrong = mutants.functions(name)[place]
     verdict = judge(name, wrong)
     assert not verdict.ok and verdict.diagnosis == bug.code and bug.code in check.DIAGNOSES
+    assert "it stops with" not in verdict.message, "a mistake that raises is not what a student would have to be told"
     assert bug.why[1:] in verdict.message or bug.code == "mutates-input" and "writes into its input x" in verdict.message
 
 
@@ -75,7 +76,7 @@ FORWARDS = {
     "relu_forward": [[0, 0.5, 3]],
     "linear_forward": [[19, 32, 45]],
     "im2col": [[0, 1, 3, 4], [1, 2, 4, 5], [3, 4, 6, 7], [4, 5, 7, 8]],
-    "conv2d_forward": [[-4, -4], [-4, -4]],
+    "conv2d_forward": [[-2, 0], [4, 6]],
     "col2im": [[1, 2, 1], [2, 4, 2], [1, 2, 1]],
     "conv1d_forward": [210, 321, 432, 43],
     "max_pool2d_forward": [[5, 6], [7, 8]],
@@ -102,7 +103,7 @@ BACKWARDS = {                                                                   
     "linear_backward": ([[1, 0, -1]], [[-2, -2]], [[1, 0, -1], [2, 0, -2]], [1, 0, -1]),
     "conv2d_db": ([[1, 2], [3, 4]], 10),
     "conv2d_dw": ([[1, 2], [3, 4]], [[27, 37], [57, 67]]),
-    "conv2d_dx": ([[1, 2], [3, 4]], [[1, 2, 0], [3, 3, -2], [0, -3, -4]]),
+    "conv2d_dx": ([[1, 2], [3, 4]], [[1, 4, 4], [3, 9, 6], [0, -3, -4]]),
     "max_pool2d_backward": ([[10, 20], [30, 40]], [[0, 0, 20, 0], [0, 10, 0, 0], [0, 0, 0, 0], [30, 0, 0, 40]]),
     "avg_pool2d_backward": ([[4, 8], [12, 16]], BLOCKS),
     "batch_norm_backward": ([[1, 0], [0, 0]], [[0.5, -0.5], [0, 0]], -1, 1),

@@ -7,6 +7,7 @@ import numpy as np
 from numpyvision.ops import resize
 
 NINE = np.arange(9.).reshape(1, 1, 3, 3)                                       # 0 1 2 / 3 4 5 / 6 7 8
+FILTER = np.array([[[[1., 2], [0, -1]]]])
 SLIDE = np.array([[[[1., 2], [3, 4]]]])                                        # the image of L16-U01 to U05, V03
 POOLED = np.array([[[[1., 2, 6, 3], [3, 5, 2, 1], [1, 2, 2, 1], [7, 3, 4, 8]]]])          # of L16-U07
 PLACES = np.array([[[[5, 2], [12, 15]]]])                                      # where its maxima were
@@ -41,7 +42,7 @@ def images_under_three(rng):
 
 
 def conv2d_with_bias(rng):
-    yield [NINE, np.array([[[[1., 0], [0, -1]]]]), np.zeros(1)], {}
+    yield [NINE, FILTER, np.zeros(1)], {}
     yield from images_under_three(rng)
     yield [rng.standard_normal((2, 4, 7, 8)), rng.standard_normal((6, 2, 3, 2)), rng.standard_normal(6)], {"stride": 2, "groups": 2}
     yield [np.zeros((0, 2, 4, 4)), rng.standard_normal((3, 2, 3, 3)), np.zeros(3)], {}
@@ -167,11 +168,11 @@ CASES = {
     "linear_forward": after("linear", [np.array([[1., 2]]), np.array([[1., 2, 3], [4, 5, 6]]), np.array([10., 20, 30])]),
     "linear_backward": after("linear", [np.array([[1., 2]]), np.array([[1., 2, 3], [4, 5, 6]]), np.zeros(3)]),
     "im2col": im2col,
-    "conv2d_forward": after("conv2d", [NINE, np.array([[[[1., 0], [0, -1]]]])]),
+    "conv2d_forward": after("conv2d", [NINE, FILTER]),
     "conv2d_db": conv2d_with_bias,
-    "conv2d_dw": after("conv2d", [NINE, np.array([[[[1., 0], [0, -1]]]])], more=images_under_three),
+    "conv2d_dw": after("conv2d", [NINE, FILTER], more=images_under_three),
     "col2im": col2im,
-    "conv2d_dx": after("conv2d", [NINE, np.array([[[[1., 0], [0, -1]]]])], more=images_under_three),
+    "conv2d_dx": after("conv2d", [NINE, FILTER], more=images_under_three),
     "conv1d_forward": after("conv1d", [np.array([[[1., 2, 3, 4]]]), np.array([[[1., 10, 100]]])], {"padding": 1}),
     "max_pool2d_forward": after("max_pool2d", [POOLED], {"kernel_size": 2}, max_pool2d_ties),
     "max_pool2d_backward": after("max_pool2d", [POOLED], {"kernel_size": 2}),

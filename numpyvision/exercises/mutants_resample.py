@@ -54,7 +54,7 @@ MISTAKES = {
          "each sample hands on its bin's whole gradient: forward took the mean, so each has the share 1 / samples"),
         ("wrong-routing",
          "hat = xp.maximum(1 - abs(v[..., None] - xp.arange(length, dtype=v.dtype)), 0)",
-         "hat = 1.0 * (abs(v[..., None] - xp.arange(length, dtype=v.dtype)) < 0.5)",
+         "hat = 1.0 * (xp.floor(v + 0.5)[..., None] == xp.arange(length, dtype=v.dtype))",
          "each sample hands all to its nearest cell: it read four cells, and each gets its weight's share (L16-A04)"),
         ("batch-leak",
          "return rois[:, 0].astype(np.int64), *axes",

@@ -10,7 +10,7 @@ from numpyvision.ops import activation, conv, conv_transpose, linear, norm
 from numpyvision.plot import style
 
 NINE = np.arange(9.).reshape(1, 1, 3, 3)
-DIAGONAL = np.array([[[[1., 0], [0, -1]]]])
+FILTER = np.array([[[[1., 2], [0, -1]]]])
 DOUT = np.array([[[[1., 2], [3, 4]]]])
 KERNEL = np.arange(1., 10).reshape(1, 1, 3, 3)
 
@@ -76,7 +76,7 @@ def conv2d_db(figure, function):
 
 def conv2d_dw(figure, function):
     """The worked example: the top left weight met the framed pixels."""
-    _, cache = conv.conv2d_forward(NINE, DIAGONAL)
+    _, cache = conv.conv2d_forward(NINE, FILTER)
     tables(figure, ("x: what w[0, 0] met", NINE[0, 0], [(0, 0), (0, 1), (1, 0), (1, 1)]), ("dout", DOUT[0, 0]),
            ("dw", function(DOUT, cache)[0, 0], [(0, 0)]))
 
@@ -90,9 +90,9 @@ def col2im(figure, function):
 
 def conv2d_dx(figure, function):
     """The worked example, and the gradient of a single output: the filter itself."""
-    _, cache = conv.conv2d_forward(NINE, DIAGONAL)
+    _, cache = conv.conv2d_forward(NINE, FILTER)
     one = np.array([[[[0., 0], [0, 1]]]])
-    tables(figure, ("w", DIAGONAL[0, 0]), ("dout", DOUT[0, 0]), ("dx", function(DOUT, cache)[0, 0]),
+    tables(figure, ("w", FILTER[0, 0]), ("dout", DOUT[0, 0]), ("dx", function(DOUT, cache)[0, 0]),
            ("dout", one[0, 0]), ("dx: w, where it lay", function(one, cache)[0, 0]))
 
 
