@@ -120,7 +120,7 @@ def hint(name: Name = None, folder: Folder = None):
         raise ValueError(f"begin first: numpyvision exercise start {exercise.name}")
     shown = min(state.hints + 1, len(exercise.hints))
     for number, text in enumerate(exercise.hints[:shown], 1):
-        print(_wrapped(f"Hint {number} of {len(exercise.hints)}: {text}") + "\n")
+        print(_wrapped(f"Hint {number} of {len(exercise.hints)}: {text}"))
     if state.hints == len(exercise.hints):
         print(f"That was all. A check says what your function does wrong: numpyvision exercise check {exercise.name}")
     place.update(exercise.name, hints=shown)
@@ -188,7 +188,7 @@ def run(
     file = place.file(exercise.name)
     if not file.exists():
         raise FileNotFoundError(f"{_shown(file)} is not there; begin with: numpyvision exercise start {exercise.name}")
-    if not side_by_side.run(exercise.function_name, file, model, seconds).ok:
+    if not side_by_side.run(exercise.target, file, model, seconds).ok:
         raise typer.Exit(1)
 
 

@@ -115,8 +115,8 @@ def test_a_known_mistake_is_told_from_another_that_looks_alike_on_one_case(monke
         (doubled_once, lambda x, w, b=None: linear.linear_forward(2 * x if x.ndim == 2 else x, w, b)),
         (doubled, lambda x, w, b=None: linear.linear_forward(2 * x, w, b))])
     ok, code, said = verdict_on("linear_forward", lambda x, w, b=None: linear.linear_forward(2 * x, w, b))
-    assert not ok and code == "sign" and said.startswith("X is sign. ")
-    assert not verdict_on("linear_forward", lambda x, w, b=None: linear.linear_forward(3 * x, w, b))[2].startswith("X is")
+    assert not ok and code == "sign" and "x is sign. " in said
+    assert not verdict_on("linear_forward", lambda x, w, b=None: linear.linear_forward(3 * x, w, b))[2].startswith("A known mistake")
 
 
 def test_the_mode_is_readable_inside_and_restored_after():

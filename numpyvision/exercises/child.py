@@ -15,7 +15,7 @@ from numpyvision.exercises.judge import Verdict, judge
 def main():
     request = json.loads(sys.stdin.readline())
     result = os.open(request["result"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)          # while that is still allowed
-    out_of_memory = _encode(Verdict(request["name"], False, "memory-limit", f"it needs more than {request['megabytes']} MB of memory: the "
+    out_of_memory = _encode(Verdict(request["name"], False, "memory-limit", f"It needs more than {request['megabytes']} MB of memory: the "
                                     "inputs are small, so does something grow in a loop, or get the wrong shape by broadcasting?"))
     watch = guard.Guard(request["folder"])
     catalog.find(request["name"]).module()                            # the library's own imports are not the student's memory or doing
@@ -27,7 +27,7 @@ def main():
     except MemoryError:
         answer = out_of_memory
     except BaseException as error:                                    # KeyboardInterrupt, raised by the student's own hand
-        answer = _encode(Verdict(request["name"], False, "raises", f"it stops with {type(error).__name__}: {error}"))
+        answer = _encode(Verdict(request["name"], False, "raises", f"It stops with {type(error).__name__}: {error}"))
     watch.active = False
     os.write(result, answer)
     os._exit(0)                                                       # without waiting for threads that the student may have left
@@ -39,7 +39,7 @@ def _verdict(request, watch):
     for seed in request["seeds"]:
         verdict = function if isinstance(function, Verdict) else judge(name, function, seed)
         if watch.tried:
-            return Verdict(name, False, "forbidden", f"it tried to {watch.tried[0]}: an exercise's function only computes.")
+            return Verdict(name, False, "forbidden", f"It tried to {watch.tried[0]}: an exercise's function only computes.")
         if not verdict.ok:
             return verdict
     if request["picture"]:

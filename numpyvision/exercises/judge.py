@@ -295,8 +295,10 @@ def _describe_case(exercise, case, number, count, seed):
     which = "the worked example" if number == 0 else f"case {number + 1} of {count}"
     of = f'args, kwargs = cases.of("{exercise.name}"{f", {seed}" if seed else ""})[{number}]'
     named = zip(_names(_called(exercise), len(case.args)), case.args, strict=True)
-    small = [f"{n} = {np.array2string(a, separator=', ', prefix=n + ' = ')}" for n, a in named if isinstance(a, np.ndarray) and 0 < a.size <= 16]
-    return "\n".join([f"{which}: {_shapes(exercise, case)}", *small, f"to have it in Python: from numpyvision.exercises import cases; {of}"])
+    small = [f"{n} = {np.array2string(a, separator=', ', prefix=f'{n} = ')}" for n, a in named
+             if isinstance(a, np.ndarray) and 0 < a.size <= 16]
+    lines = [f"{which}: {_shapes(exercise, case)}", *small, f"to have it in Python: from numpyvision.exercises import cases; {of}"]
+    return "\n".join(lines)
 
 
 def _as_float32(value):

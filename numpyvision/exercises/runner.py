@@ -97,14 +97,14 @@ def _ended(request, code, timed_out):
     """A verdict on a process that ended without one."""
     name, seconds, megabytes = request["name"], request["seconds"], request["megabytes"]
     if timed_out or code == -getattr(signal, "SIGXCPU", 1000):
-        return Verdict(name, False, "time-limit", f"it ran longer than {seconds} seconds, where plain loops take under one: does a "
+        return Verdict(name, False, "time-limit", f"It ran longer than {seconds} seconds, where plain loops take under one: does a "
                        "while loop ever end?")
     if code == guard.MEMORY_EXIT:
-        return Verdict(name, False, "memory-limit", f"it needs more than {megabytes} MB of memory")
+        return Verdict(name, False, "memory-limit", f"It needs more than {megabytes} MB of memory")
     if code < 0:
-        return Verdict(name, False, "crashed", f"the process was ended by {_signal_name(-code)}: recursion without "
+        return Verdict(name, False, "crashed", f"The process was ended by {_signal_name(-code)}: recursion without "
                        "end, no memory left on this machine, or an extension module that broke?")
-    return Verdict(name, False, "crashed", f"the process ended with exit code {code} before there was a verdict: take out os._exit()")
+    return Verdict(name, False, "crashed", f"The process ended with exit code {code} before there was a verdict: take out os._exit()")
 
 
 def _signal_name(number):
