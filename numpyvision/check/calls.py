@@ -60,6 +60,14 @@ class Pair:
         self.forward, self.backward, self.args, self.kwargs = forward, backward, args, kwargs
         self.names = argument_names(forward, len(args))
 
+    def settings(self):
+        """All static arguments, those that were left at their defaults too."""
+        try:
+            parameters = list(inspect.signature(self.forward).parameters.values())[len(self.args):]
+        except (TypeError, ValueError):
+            parameters = []
+        return {**{p.name: p.default for p in parameters if p.default is not p.empty}, **self.kwargs}
+
     def run(self, changed=None, kwargs=None):
         """out, cache of forward, with the arrays {position: array} replaced."""
         values = [(changed or {}).get(i, a) for i, a in enumerate(self.args)]

@@ -55,7 +55,7 @@ def _shifted_rows(e, shape):
         if known.sum() < 0.4 * len(source):
             continue
         mine, theirs = e.B[known], e.A[source[known].astype(int)]
-        if patterns.close(mine, theirs) and (abs(theirs) > e.tolerance).sum() > 2:
+        if patterns.close(mine, theirs) and (abs(theirs) > e.tolerance).sum() > 2 and not patterns.close(e.A[known], theirs):
             return "shifted", text.replace("They are the right numbers, moved", "It is right for a dout that is moved")
     return None
 
@@ -76,11 +76,19 @@ def _is_batch(e):
 
 def other_inputs(e):
     """It is the right gradient for another input that is turned or transposed: a kernel, mostly."""
-    for other, array in e.problem.arrays.items():
-        for code, text, changed in _changes(array):
-            if changed.shape == array.shape and not np.allclose(changed, array) and _agrees(e, {other: changed}):
-                return code, f"It is exactly the right gradient for {other} {text}."
+    for other, array in {**e.problem.arrays, **e.problem.others}.items():
+        if array.dtype.kind == "f":
+            for code, text, changed in (*(_replaced(array) if other != e.name else ()), *_changes(array)):
+                if changed.shape == array.shape and not np.allclose(changed, array) and _agrees(e, {other: changed}):
+                    return code, f"It is exactly the right gradient for {other} {text}."
     return None
+
+
+def _replaced(array):
+    """An input that was left out of a product or a sum, or has the wrong sign."""
+    yield "constant-factor", "= 1, so it is forgotten as a factor", np.ones_like(array)
+    yield "missing-path", "= 0, so it is forgotten in a sum", np.zeros_like(array)
+    yield "sign", "of the opposite sign", -array
 
 
 def _changes(array):

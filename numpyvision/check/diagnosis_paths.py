@@ -18,12 +18,27 @@ def of_a_box(e):
     boxes = [r for r in range(e.shape[0]) if all((r, c) in at for c in (x1, y1, x2, y2))]
     if not boxes:
         return None
+    exchanged = _exchanged_centres(e, [[at[r, c] for r in boxes] for c in (x1, y1, x2, y2)])
+    if exchanged:
+        return exchanged
     near, far = ([at[r, c] for r in boxes for c in pair] for pair in ((x1, y1), (x2, y2)))
     for what, combine in (("centre and size", lambda M: np.hstack([M[:, near] + M[:, far], (M[:, far] - M[:, near]) / 2])),
                           ("size and centre", lambda M: np.hstack([M[:, near], M[:, near] + M[:, far]]))):
         found = ratio_of_entries(combine(e.A), combine(e.B), e.tolerance)
         if found:
             return found[0], f"Seen as {what} of the boxes instead of corners, {found[1]}."
+    return None
+
+
+def _exchanged_centres(e, corners):
+    """x and y are exchanged in the centre alone, or in the size alone."""
+    def seen(M):
+        x1, y1, x2, y2 = (M[:, c] for c in corners)
+        return [x1 + x2, y1 + y2, (x2 - x1) / 2, (y2 - y1) / 2]
+    (ax, ay, aw, ah), claimed = seen(e.A), seen(e.B)
+    for what, right in (("centre", (ay, ax, aw, ah)), ("size", (ax, ay, ah, aw)), ("centre and size", (ay, ax, ah, aw))):
+        if all((abs(a - b) <= 4 * e.tolerance).all() for a, b in zip(right, claimed, strict=True)):
+            return "transposed-axes", f"Seen as centre and size of the boxes instead of corners, x and y of the {what} are exchanged."
     return None
 
 
@@ -53,6 +68,18 @@ def of_a_loss(e):
     return None
 
 
+def slope_of_a_loss(e):
+    """One output, and every number has the right sign: a loss is a sum of elements, whose own slope has a factor too few or too many."""
+    if len(e.A) != 1:
+        return None
+    with np.errstate(all="ignore"):
+        ratios = (e.g / e.n).ravel()[e.columns][e.wrong]
+    if len(ratios) > 5 and (ratios > 0).all():
+        return "constant-factor", (f"Each of its numbers has the right sign, and is {ratios.min():.3g} to {ratios.max():.3g} times what it "
+                                   "should be: a factor of the local slope is missing, or one is too many.")
+    return None
+
+
 def one_path(e):
     """A = P + Q, and B = b P + Q: the part P, of low rank, is lost (b = 0), of wrong sign (-1), doubled (2).
 
@@ -79,9 +106,9 @@ def _by_multiple(b, text):
         return "missing-path", text.format("missing")
     if abs(b + 1) < 1e-2:
         return "sign", text.format("of the wrong sign")
-    if b > 1.5 and abs(b - round(b)) < 1e-2:
-        return "double-counted", text.format(f"counted {round(b)} times")
-    return "constant-factor", text.format(f"{patterns.number(b)} times too large")
+    if abs(b - 2) < 1e-2:
+        return "double-counted", text.format("counted twice")
+    return "constant-factor", text.format(f"{patterns.number(b)} times as large")
 
 
 def nearest(e):

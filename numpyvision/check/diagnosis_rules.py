@@ -7,6 +7,7 @@ import numpy as np
 from numpyvision.check import diagnosis_entries as entries
 from numpyvision.check import diagnosis_moves as moves
 from numpyvision.check import diagnosis_paths as paths
+from numpyvision.check import diagnosis_routes as routes
 from numpyvision.check import difference, patterns
 from numpyvision.check.report import UNKNOWN
 
@@ -24,7 +25,10 @@ def ignores_dout(e):
         return "ignores-dout", "Two different dout give the same gradient."
     if abs(both - g1 - g2).max() <= 1e-7 * size and abs(double - 2 * g1).max() <= 1e-7 * size:
         return None
-    i = np.unravel_index(int(np.argmax(abs(double - 2 * g1) + abs(both - g1 - g2))), g1.shape)
+    if abs(double - 2 * g1).max() <= 1e-7 * size:
+        return "wrong-routing", ("It scales with dout, and yet the gradients of two dout do not add up to that of their sum: "
+                                 "a mask is made from dout instead of from forward's numbers.")
+    i = np.unravel_index(int(np.argmax(abs(double - 2 * g1))), g1.shape)
     return "ignores-dout", (f"It is not proportional to dout: when dout doubles, the {g1[i]:.6g} at {name}{[int(k) for k in i]} "
                             f"becomes {double[i]:.6g}.")
 
@@ -50,8 +54,16 @@ def swapped(e):
     for other, array in e.problem.arrays.items():
         if other != e.name and array.shape == e.shape and not np.array_equal(e.problem.grads[other], e.g):
             theirs = e.looked.of(other)
-            if patterns.close(e.g, theirs.numeric_array()):
+            if patterns.close(e.g, theirs.numeric_array()) and not patterns.close(e.problem.grads[other], theirs.numeric_array()):
                 return "swapped-gradients", f"It is the right gradient of {other}: finite differences of {other} give these numbers."
+    return None
+
+
+def another_input(e):
+    """It is right, of another input whose own gradient is right as well: one gradient is returned twice."""
+    for other, array in e.problem.arrays.items():
+        if other != e.name and array.shape == e.shape and patterns.close(e.g, e.looked.of(other).numeric_array()):
+            return "swapped-gradients", f"It is the gradient of {other}, returned in the place of {e.name} as well."
     return None
 
 
@@ -73,11 +85,11 @@ def e_sizes(e):
 # rank, from the surest to the vaguest
 RULES = (
     ignores_dout, zero, one_factor, swapped,
-    entries.gradient_to_other_images, moves.columns_exchanged, moves.moved, moves.other_inputs, moves.other_settings,
+    routes.gradient_to_other_images, moves.columns_exchanged, moves.moved, moves.other_inputs, moves.other_settings,
     entries.one_use_of_many, entries.one_ratio, entries.border, entries.factor_each,
-    entries.redistributed, entries.sent_elsewhere,
-    paths.of_a_box, paths.another_column_added,
-    paths.of_a_loss, moves.depends_on_other_images, paths.one_path, paths.nearest,
+    paths.of_a_box, routes.redistributed, routes.sent_elsewhere, paths.another_column_added,
+    paths.of_a_loss, moves.depends_on_other_images, paths.slope_of_a_loss, another_input,
+    paths.one_path, entries.fewer_contributions, paths.nearest,
 )
 
 

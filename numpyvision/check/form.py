@@ -171,7 +171,9 @@ def check_float32(report, pair, wanted):
     try:
         narrow = calls.Pair(pair.forward, pair.backward, [as_dtype(a, np.float32) for a in pair.args], pair.kwargs)
         out, cache = narrow.run()
-        grads = dict(zip(pair.names, narrow.claim(difference.random_like(out, np.random.default_rng(0)), cache), strict=True))
+        dout = difference.random_like(out, np.random.default_rng(0))
+        dout = difference.like(dout, lambda d: float(d) if isinstance(d, float) else d)        # a plain number makes nothing wider
+        grads = dict(zip(pair.names, narrow.claim(dout, cache), strict=True))
     except Stopped as stopped:
         report.notes.append(f"in float32: {stopped.message}")
         return

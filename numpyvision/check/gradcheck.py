@@ -64,7 +64,7 @@ def _check(report, pair, wanted, rng, reference, bank, fixed, mutates, settings)
     arrays = {n: pair.args[pair.names.index(n)] for n in wanted}
     others = {n: a for n, a in zip(pair.names, pair.args, strict=True) if n not in wanted and isinstance(a, np.ndarray)}
     problem = difference.Problem(evaluate, arrays, {n: claimed[pair.names.index(n)] for n in wanted}, dout,
-                                 fixed_elements(arrays, fixed), eps, rtol, claim, others, pair.kwargs)
+                                 fixed_elements(arrays, fixed), eps, rtol, claim, others, pair.settings())
     if report.ok and form.well_formed(report, problem, rng):
         examine(report, problem, rng, elementwise)
         if not report.ok and report.diagnosis != KINK:
