@@ -103,10 +103,21 @@ def test_the_zoo_is_as_large_as_it_says():
 
 # ---- the zoo itself
 
-@pytest.mark.parametrize("half", zoo.HALVES)
-def test_every_bug_is_detected(half):
-    missed = [f for f in zoo.run(zoo.HALVES[half]) if not f.detected]
+@pytest.fixture(scope="module")
+def found():
+    """What gradcheck says about every bug: {half: [Found]}."""
+    return {half: zoo.run(bugs) for half, bugs in zoo.HALVES.items()}
+
+
+def test_every_bug_is_detected(found):
+    missed = [f for half in found.values() for f in half if not f.detected]
     assert not missed, "\n" + zoo.misnamed(missed)
+
+
+@pytest.mark.parametrize("half", zoo.HALVES)
+def test_nine_of_ten_are_named_right(found, half):
+    right = sum(f.named for f in found[half])
+    assert right >= 0.9 * len(found[half]), zoo.summary(found[half], half) + "\n" + zoo.misnamed(found[half])
 
 
 def test_correct_operations_raise_no_alarm():
@@ -122,7 +133,7 @@ def test_an_alarm_is_an_alarm(monkeypatch):
     assert not trial.gradcheck(np.random.default_rng(0)).ok
 
 
-@pytest.mark.parametrize("make", zoo_shapes.DRAWERS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("make", zoo.DRAWERS, ids=lambda f: f.__name__)
 def test_random_shapes_are_taken_by_their_operation(make):
     for i in range(8):
         trial = make(np.random.default_rng([3, i]))
@@ -138,6 +149,14 @@ def test_text_of_the_outcome():
     rows = [line.split() for line in zoo.confusion(found).splitlines()]
     assert rows[0] == ["planted", "bugs", "right", "a", "b"] and rows[1] == ["sign", "b", "2", "50%", "1", "1"]
     assert zoo.misnamed(found).count("\n") == 1 and "planted sign, called ok: all is well" in zoo.misnamed(found)
+
+
+def test_command(capsys):
+    from numpyvision import cli
+    assert cli.run(["check", "zoo", "--seen", "--op", "sigmoid", "--alarms", "3"]) == 0
+    text = capsys.readouterr().out
+    assert "5 bugs in 1 operations   detected 5 (100.0%)" in text and "0 false alarms in 3 random shapes" in text
+    assert cli.run(["check", "zoo", "--op", "no_such_operation"]) == 2
 
 
 # ---- planting

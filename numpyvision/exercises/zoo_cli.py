@@ -16,7 +16,7 @@ def zoo(
     seen: Annotated[bool, typer.Option("--seen", help="Only the half that the rules were written with.")] = False,
     unseen: Annotated[bool, typer.Option("--unseen", help="Only the half that was kept apart.")] = False,
     alarms: Annotated[int, typer.Option(min=0, help="How many random shapes of correct operations to look for false alarms in.")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of those shapes.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of upstream gradients, directions and shapes.")] = 0,
     code: Annotated[list[str] | None, typer.Option(help="Only bugs with this code.")] = None,
     op: Annotated[list[str] | None, typer.Option(help="Only bugs of this operation.")] = None,
 ):
@@ -31,7 +31,7 @@ def zoo(
     """
     from numpyvision.exercises import zoo
     halves = {name: bugs for name, bugs in zoo.HALVES.items() if {"seen": seen, "unseen": unseen}[name] or not (seen or unseen)}
-    found = {name: zoo.run([b for b in bugs if (not code or b.code in code) and (not op or b.op in op)], progress=True)
+    found = {name: zoo.run([b for b in bugs if (not code or b.code in code) and (not op or b.op in op)], seed, progress=True)
              for name, bugs in halves.items()}
     everything = [f for half in found.values() for f in half]
     if not everything:
