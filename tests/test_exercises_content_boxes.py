@@ -8,7 +8,6 @@ import solutions_targets
 
 from numpyvision.exercises import cases_boxes, catalog, judge, mutants, mutants_boxes, skeleton
 
-pytestmark = pytest.mark.filterwarnings("ignore:Mean of empty slice")             # a mistake that is planted below
 SOLUTIONS = solutions_boxes.SOLUTIONS | solutions_losses.SOLUTIONS | solutions_targets.SOLUTIONS
 NAMES = sorted(cases_boxes.CASES)
 

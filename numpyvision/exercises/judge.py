@@ -10,13 +10,15 @@ import inspect
 import itertools
 import time
 import traceback
+import warnings
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
 from numpyvision import backend, check
 from numpyvision.cache import Cache
-from numpyvision.exercises import cases, catalog, mutants, same
+from numpyvision.exercises import cases, catalog, recognise, same
+from numpyvision.exercises.call import Call, names_of
 from numpyvision.exercises.same import Fault
 
 
@@ -38,12 +40,12 @@ class Verdict:
 def judge(name, function, seed=0):
     """The Verdict on a function that should do what the exercise `name` asks. seed draws the random cases."""
     exercise, start = catalog.find(name), time.perf_counter()
-    with backend.use("numpy"), np.errstate(all="ignore"):
+    with backend.use("numpy"), np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
         everything = cases.of(name, seed)
         for look, (number, case) in itertools.product((_fault, _narrow_fault), enumerate(everything)):    # values first, then dtypes
             fault = look(exercise, function, case)
             if fault is not None:
-                fault = _recognised(exercise, function, everything, case, fault)
+                fault = recognise.recognised(exercise, function, everything, case, fault)
                 details = {"case": _describe_case(exercise, case, number, len(everything), seed), "table": fault.table}
                 return Verdict(name, False, fault.code, fault.message, time.perf_counter() - start, details)
     passed = f"{len(everything)} cases right, among them " + "; ".join(_shapes(exercise, c) for c in everything[:2])
@@ -53,7 +55,7 @@ def judge(name, function, seed=0):
 # ---- one case
 
 def _fault(exercise, function, case):
-    call = _Call(exercise, case)
+    call = Call(exercise, case)
     result = call.guarded(function)
     if isinstance(result, Fault):
         return result
@@ -105,7 +107,7 @@ def _backward_fault(exercise, function, call, result):
     if fault is None:
         return None
     forward, args = exercise.pair()[0], [copy.deepcopy(a) for a in call.case.args]
-    names = _names(forward, len(args))
+    names = names_of(forward, len(args))
     options = cases.options(exercise.name)
     if exercise.gradient_of:                                          # gradcheck takes the gradients by position
         options = {**options, "constants": tuple(n for n in names if n not in exercise.gradient_of),
@@ -133,7 +135,7 @@ FAULTS = {"function": _function_fault, "forward": _forward_fault, "backward": _b
 def _narrow_fault(exercise, function, case):
     """float32 in, float32 out: values were compared in float64, here only dtypes are."""
     narrow = cases.Case([_as_float32(a) for a in case.args], {k: _as_float32(v) for k, v in case.kwargs.items()})
-    call = _Call(exercise, narrow)
+    call = Call(exercise, narrow)
     got = call.guarded(function)
     if isinstance(got, Fault):
         return Fault(got.code, f"With float32 inputs: {got.message}")
@@ -145,133 +147,11 @@ def _narrow_fault(exercise, function, case):
     return None
 
 
-class _Call:
-    """One call of an exercise's function: fresh copies of the inputs each time, for a backward the reference's cache and a random dout."""
-
-    def __init__(self, exercise, case):
-        self.exercise, self.case = exercise, case
-        if exercise.kind == "backward":
-            forward = exercise.pair()[0]
-            self.out, self.cache = forward(*copy.deepcopy(case.args), **copy.deepcopy(case.kwargs))
-            self.dout = check.operation.upstream(self.out)
-
-    def arguments(self):
-        if self.exercise.kind == "backward":
-            return [copy.deepcopy(self.dout), copy.deepcopy(self.cache)], {}
-        return copy.deepcopy(self.case.args), copy.deepcopy(self.case.kwargs)
-
-    def run(self, function):
-        args, kwargs = self.arguments()
-        return function(*args, **kwargs)
-
-    def guarded(self, function):
-        """The result, or the Fault that no result is. Only an interrupt gets through."""
-        args, kwargs = self.arguments()
-        try:
-            result = function(*args, **kwargs)
-        except NotImplementedError:
-            return Fault("not-implemented", f"{self.exercise.function_name} is still to be written: put your code in place of the line "
-                         "`raise NotImplementedError(...)`")
-        except MemoryError:
-            raise
-        except (Exception, SystemExit) as error:
-            return Fault("raises", _told(error, function))
-        if result is None:
-            return Fault("not-implemented", "The function returns None: is the return statement missing?")
-        return self._written(args, kwargs) or result
-
-    def _written(self, args, kwargs):
-        """Inputs that the function changed."""
-        before, after = self.arguments(), (args, kwargs)
-        allowed = cases.may_write(self.exercise.name) if self.exercise.kind == "forward" else ()
-        names = ["dout", "cache"] if self.exercise.kind == "backward" else _names(self.exercise.reference(), len(args))
-        pairs = [*zip(names, before[0], after[0], strict=True), *((k, v, after[1][k]) for k, v in before[1].items())]
-        for name, old, new in pairs:
-            both = zip(same.leaves(name, old), same.leaves(name, new), strict=False)
-            changed = [label for (label, a), (_, b) in both if not same.identical(a, b)]
-            if name not in allowed and changed:
-                return Fault("mutates-input", f"The function writes into its input {changed[0]}: whoever called it still needs that array. "
-                             "Compute a new one: x = x + 1 instead of x += 1")
-        return None
-
-    def after(self, function):
-        """The inputs as the function leaves them."""
-        args, kwargs = self.arguments()
-        function(*args, **kwargs)
-        return args, kwargs
-
-    def left_behind(self, function):
-        """{name: array} of the inputs that the function may write into, after a call: batch norm's running statistics."""
-        args, _ = self.after(function)
-        names = _names(self.exercise.reference(), len(args))
-        return {name: args[names.index(name)] for name in cases.may_write(self.exercise.name)}
-
-    def values(self, result):
-        """The part of a result that counts: out without the cache."""
-        return result[0] if self.exercise.kind == "forward" and isinstance(result, tuple) and len(result) == 2 else result
-
-
-# ---- naming what was done
-
-def _recognised(exercise, function, everything, case, fault):
-    """The fault under the name of the known mistake that gives the same wrong results, if there is one.
-
-    The same in this case, and in at least half of all cases that the mistake spoils: a student may have made a second one besides. Of
-    several such mistakes, the one that agrees in the most cases.
-    """
-    if fault.code in ("not-implemented", "nondeterministic"):
-        return fault
-    reference, best, most = exercise.reference(), None, 0
-    for bug, wrong in mutants.functions(exercise.name):
-        if not _alike(exercise, function, wrong, case) or _alike(exercise, reference, wrong, case):
-            continue
-        alike = [_alike(exercise, function, wrong, other) for other in everything]
-        spoiled = [agrees for agrees, other in zip(alike, everything, strict=True) if not _alike(exercise, reference, wrong, other)]
-        if 2 * sum(spoiled) >= len(spoiled) and sum(alike) > most:
-            best, most = bug, sum(alike)
-    if best is None:
-        return fault
-    numbers = fault.message.split(". ")[0].rstrip(".")                   # the rest are guesses, and now it is known
-    return Fault(best.code, f"A known mistake: {best.why}. {numbers}.", fault.table)
-
-
-def _alike(exercise, function, wrong, case):
-    call = _Call(exercise, case)
-    mine, theirs = call.guarded(function), call.guarded(wrong)
-    if isinstance(mine, Fault) or isinstance(theirs, Fault):
-        if not (isinstance(mine, Fault) and isinstance(theirs, Fault) and mine.message.split(" at ")[0] == theirs.message.split(" at ")[0]):
-            return False
-        return mine.code != "mutates-input" or same.identical(call.after(function), call.after(wrong))
-    if exercise.kind == "forward" and same.differs("out", call.values(mine), call.values(theirs)) is None:
-        if same.differs("out", call.values(mine), call.values(call.run(exercise.reference()))):
-            return True                                               # both are wrong in the same way, whatever the caches hold
-        return _cache_alike(mine, theirs) and same.differs("it", call.left_behind(function), call.left_behind(wrong)) is None
-    return same.differs("it", call.values(mine), call.values(theirs)) is None
-
-
-def _cache_alike(mine, theirs):
-    if not (isinstance(mine, tuple) and len(mine) == 2 and isinstance(mine[1], dict)):
-        return False
-    return all(k in mine[1] and same.differs("it", mine[1][k], v) is None for k, v in theirs[1].items())
+def _as_float32(value):
+    return value.astype(np.float32) if isinstance(value, np.ndarray) and value.dtype == np.float64 else value
 
 
 # ---- telling
-
-def _names(function, count):
-    """Names of the first `count` arguments; those of a *laterals are laterals[0], laterals[1], ..."""
-    names = []
-    for name, parameter in inspect.signature(function).parameters.items():
-        names += [f"{name}[{i}]" for i in range(count)] if parameter.kind is parameter.VAR_POSITIONAL else [name]
-    return names[:count]
-
-
-def _told(error, function):
-    """An exception in one line: what, and at which line of the student's file."""
-    code = getattr(function, "__code__", None)
-    here = [f for f in traceback.extract_tb(error.__traceback__) if code and f.filename == code.co_filename]
-    place = f" at line {here[-1].lineno}: {here[-1].line}" if here else ""
-    return f"It stops with {type(error).__name__}: {error}{place}"
-
 
 def _called(exercise):
     """The function that takes a case's arguments."""
@@ -279,7 +159,7 @@ def _called(exercise):
 
 
 def _shapes(exercise, case):
-    names = _names(_called(exercise), len(case.args))
+    names = names_of(_called(exercise), len(case.args))
     arrays = [f"{n} {np.shape(a)}" if isinstance(a, np.ndarray) else f"{n}={_short(a)}" for n, a in zip(names, case.args, strict=True)]
     return ", ".join(arrays + [f"{k}={_short(v)}" for k, v in case.kwargs.items()])
 
@@ -294,12 +174,8 @@ def _short(value):
 def _describe_case(exercise, case, number, count, seed):
     which = "the worked example" if number == 0 else f"case {number + 1} of {count}"
     of = f'args, kwargs = cases.of("{exercise.name}"{f", {seed}" if seed else ""})[{number}]'
-    named = zip(_names(_called(exercise), len(case.args)), case.args, strict=True)
+    named = zip(names_of(_called(exercise), len(case.args)), case.args, strict=True)
     small = [f"{n} = {np.array2string(a, separator=', ', prefix=f'{n} = ')}" for n, a in named
              if isinstance(a, np.ndarray) and 0 < a.size <= 16]
     lines = [f"{which}: {_shapes(exercise, case)}", *small, f"to have it in Python: from numpyvision.exercises import cases; {of}"]
     return "\n".join(lines)
-
-
-def _as_float32(value):
-    return value.astype(np.float32) if isinstance(value, np.ndarray) and value.dtype == np.float64 else value

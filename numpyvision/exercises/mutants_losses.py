@@ -6,6 +6,7 @@ SUM = "(loss if weights is None else weights * loss).sum() / normalizer, cache"
 SCALE = "xp.asarray(dloss / cache.normalizer, dtype=logits.dtype)"
 MEAN = "the plain mean of everything is taken; divide the sum by the normalizer, which is given or counts what has a weight"
 NO_WEIGHTS = "the weights are ignored: each element's loss is multiplied by its weight, and 0 leaves it out"
+NEITHER = "weights and normalizer are both ignored, and the plain mean is taken; multiply by the weights, sum, divide by the normalizer"
 NO_WEIGHTS_BACK = "the weights are ignored: an element that counts w times in the loss has w times the gradient"
 NO_DLOSS = "dloss is ignored: it is the weight of this loss, and every gradient is multiplied by it"
 NO_NORMALIZER = "the division by the normalizer is forgotten: the loss was divided by it, so is the gradient"
@@ -14,7 +15,8 @@ NO_NORMALIZER = "the division by the normalizer is forgotten: the loss was divid
 def sums(name, file):
     """What goes wrong in every weighted elementwise forward."""
     return (Bug(name, file, SUM, "(loss if weights is None else weights * loss).mean(), cache", "wrong-forward", MEAN),
-            Bug(name, file, SUM, "loss.sum() / normalizer, cache", "wrong-forward", NO_WEIGHTS))
+            Bug(name, file, SUM, "loss.sum() / normalizer, cache", "wrong-forward", NO_WEIGHTS),
+            Bug(name, file, SUM, "loss.mean(), cache", "wrong-forward", NEITHER))
 
 
 def scales(name, file, gradient, scale):
@@ -28,7 +30,10 @@ def scales(name, file, gradient, scale):
 MISTAKES = {
     "sigmoid_bce_forward": (
         Bug("sigmoid_bce", CLASS, "xp.log1p(xp.exp(-abs(logits)))", "xp.log(1 + xp.exp(-logits)) - xp.maximum(-logits, 0)", "wrong-forward",
-            "exp() of a large number overflows, and inf - inf is nan: put only -|z| into exp()"),
+            "the exponential of a large number overflows, and inf - inf is nan: put only -|z| into exp()"),
+        Bug("sigmoid_bce", CLASS, "loss = xp.maximum(logits, 0) - logits * targets + xp.log1p(xp.exp(-abs(logits)))",
+            "p = 1 / (1 + xp.exp(-logits))\n    loss = -(targets * xp.log(p) + (1 - targets) * xp.log(1 - p))", "wrong-forward",
+            "the probability is rounded to 0 or 1 before its log is taken, and log(0) is infinite: write the formula with z and simplify"),
         Bug("sigmoid_bce", CLASS, "- logits * targets + xp.log1p", "- logits * (1 - targets) + xp.log1p", "wrong-forward",
             "the targets are the wrong way round: a target of 1 asks for a large logit"),
         Bug("sigmoid_bce", CLASS, "loss = xp.maximum(logits, 0) - logits * targets + xp.log1p(", "loss = xp.maximum(logits, 0) + xp.log1p(",
@@ -54,13 +59,13 @@ MISTAKES = {
         Bug("smooth_l1", L1, "where(distance < beta, parabola", "where(distance < 1, parabola", "wrong-forward",
             "the parabola ends at |d| = beta, not at 1"),
         Bug("smooth_l1", L1, "distance = abs(pred - target)", "distance = pred - target", "wrong-forward",
-            "d keeps its sign: a prediction far below the target gets a negative loss; take |d|"),
+            "the difference keeps its sign: a prediction far below the target gets a negative loss; take |d|"),
         *sums("smooth_l1", L1),
     ),
     "smooth_l1_backward": (
         Bug("smooth_l1", L1, "xp.sign(d))", "1.0)", "sign", "the slope of the straight part is sign(d): -1 below the target"),
         Bug("smooth_l1", L1, "d = pred - target\n    slope", "d = target - pred\n    slope", "sign",
-            "d is target - pred; with pred - target the gradient points uphill, as it should"),
+            "the difference is target - pred; with pred - target the gradient points uphill, as it should"),
         Bug("smooth_l1", L1, "d / (beta or 1.0), xp.sign(d))", "d, xp.sign(d))", "constant-factor",
             "the slope of the parabola d^2 / (2 beta) is d / beta, not d"),
         Bug("smooth_l1", L1, "abs(d) < beta, d /", "abs(d) < 1, d /", "unknown", "the parabola ends at |d| = beta, not at 1"),
@@ -68,7 +73,7 @@ MISTAKES = {
     ),
     "softmax_cross_entropy_forward": (
         Bug("softmax_cross_entropy", CLASS, "shifted = logits - logits.max(axis=1, keepdims=True)", "shifted = logits", "wrong-forward",
-            "exp() of a large logit overflows: subtract the largest logit first, it changes nothing else"),
+            "the exponential of a large logit overflows: subtract the largest logit first, it changes nothing else"),
         Bug("softmax_cross_entropy", CLASS, "xp.where(valid, -chosen, 0).sum() / count, cache",
             "xp.where(valid, -chosen, 0).sum() / max(labels.size, 1), cache", "wrong-forward",
             "the mean is over all labels; it is over the valid ones, ignored labels are not counted"),
@@ -99,20 +104,20 @@ MISTAKES = {
     ),
     "sigmoid_focal_loss_forward": (
         Bug("sigmoid_focal_loss", FOCAL, "loss = alpha_t * wrong ** gamma", "loss = alpha_t * (1 - wrong) ** gamma", "wrong-forward",
-            "p_t ** gamma stands where (1 - p_t) ** gamma belongs: it is the easy examples that shall count less"),
+            "the factor is the wrong way round: p_t ** gamma makes easy examples count more; it is (1 - p_t) ** gamma"),
         Bug("sigmoid_focal_loss", FOCAL, "alpha_t = alpha * targets + (1 - alpha) * (1 - targets)\n    loss", "alpha_t = alpha\n    loss",
-            "wrong-forward", "alpha weighs both kinds; negatives are weighed by 1 - alpha"),
+            "wrong-forward", "positives and negatives are both weighed by alpha; negatives are weighed by 1 - alpha"),
         Bug("sigmoid_focal_loss", FOCAL, "loss = alpha_t * wrong ** gamma", "loss = alpha_t * wrong * gamma", "wrong-forward",
-            "gamma is a factor here; it is the exponent of (1 - p_t)"),
+            "the exponent is missing: gamma is a factor here, it belongs over (1 - p_t)"),
         Bug("sigmoid_focal_loss", FOCAL, "loss = alpha_t * wrong ** gamma", "loss = wrong ** gamma", "wrong-forward",
-            "alpha_t is missing: alpha for positives, 1 - alpha for negatives"),
+            "the weighing by alpha_t is missing: alpha for positives, 1 - alpha for negatives"),
         Bug("sigmoid_focal_loss", FOCAL, "(xp.maximum(-u, 0) + xp.log1p(e)) ", "-xp.log(1 - wrong) ", "wrong-forward",
-            "log(p_t) is taken of a p_t that has become 0: use -log(p_t) = max(-u, 0) + log(1 + e^-|u|), with u = +-z"),
+            "the log is taken of a p_t that has become 0: use -log(p_t) = max(-u, 0) + log(1 + e^-|u|), with u = +-z"),
         *sums("sigmoid_focal_loss", FOCAL),
     ),
     "sigmoid_focal_loss_backward": (
         Bug("sigmoid_focal_loss", FOCAL, "* (gamma * right * log_right - wrong)", "* (0 * log_right - wrong)", "missing-path",
-            "(1 - p_t) ** gamma is treated as a constant: it depends on the logit too, product rule"),
+            "the factor (1 - p_t) ** gamma is treated as a constant: it depends on the logit too, product rule"),
         Bug("sigmoid_focal_loss", FOCAL, "dlogits = sign * alpha_t", "dlogits = alpha_t", "sign",
             "the sign is wrong for negatives: for target 0, p_t falls when the logit rises"),
         Bug("sigmoid_focal_loss", FOCAL, "wrong ** gamma * (gamma * right", "wrong ** (gamma - 1) * (gamma * right", "constant-factor",
@@ -120,7 +125,8 @@ MISTAKES = {
         Bug("sigmoid_focal_loss", FOCAL, "gamma * right * log_right - wrong)", "right * log_right - wrong)", "missing-path",
             "the factor gamma is missing, which comes down from the exponent"),
         Bug("sigmoid_focal_loss", FOCAL, "alpha_t = alpha * targets + (1 - alpha) * (1 - targets)\n    log_right",
-            "alpha_t = alpha\n    log_right", "constant-factor", "alpha weighs both kinds; negatives are weighed by 1 - alpha"),
+            "alpha_t = alpha\n    log_right", "constant-factor",
+            "positives and negatives are both weighed by alpha; negatives are weighed by 1 - alpha"),
         *scales("sigmoid_focal_loss", FOCAL, "dlogits", SCALE),
     ),
     "rpn_losses_forward": (
@@ -130,7 +136,7 @@ MISTAKES = {
         Bug("rpn_losses", RPN, "gt_deltas, beta=beta, normalizer=normalizer)", "gt_deltas, beta=beta)", "wrong-forward",
             "the box loss is the mean over its 4P numbers; divide their sum by S, the number of sampled anchors"),
         Bug("rpn_losses", RPN, "gt_deltas, beta=beta, normalizer=normalizer)", "gt_deltas, normalizer=normalizer)", "wrong-forward",
-            "beta is not passed on to smooth_l1"),
+            "the beta is not passed on to smooth_l1"),
         Bug("rpn_losses", RPN, "logits[image, anchor], deltas[image, anchor]", "logits[0, anchor], deltas[0, anchor]", "wrong-forward",
             "all predictions are read from the first image; sample s is anchor[s] of image[s]"),
         Bug("rpn_losses", RPN, "sampled_logits, labels.astype(logits.dtype)", "sampled_logits, 1 - labels.astype(logits.dtype)",
