@@ -6,10 +6,8 @@ Runs in this process and trusts the function; `runner.check_exercise` does the s
 of the library are used throughout (`use("numpy")`): nothing is compiled, so that a check takes a fraction of a second.
 """
 import copy
-import inspect
 import itertools
 import time
-import traceback
 import warnings
 from dataclasses import asdict, dataclass, field
 

@@ -31,7 +31,8 @@ def differs(name, got, expected):
 
 def _leaf_differs(label, a, b):
     if b is None or a is None or isinstance(b, str):
-        return None if a is b or a == b else Fault("wrong-shape", f"{label} must be {kind_of(b)}, got {kind_of(a)}")
+        same = a is b or isinstance(a, str) and a == b
+        return None if same else Fault("wrong-shape", f"{label} must be {kind_of(b)}, got {kind_of(a)}")
     if np.ndim(b) and not isinstance(a, np.ndarray):
         return Fault("wrong-shape", f"{label} must be {kind_of(b)}, got {kind_of(a)}")
     a, b = np.asarray(a), np.asarray(b)
