@@ -100,6 +100,11 @@ def roi_pool_more(rng):
         yield [distinct(rng, 2, 2, 8, 9), roi_boxes(rng, 4, 0.25)], {"output_size": (3, 2), "spatial_scale": 0.25, "mode": mode}
 
 
+def roi_pool_ties(rng):
+    yield from roi_pool_more(rng)
+    yield [rng.integers(0, 3, (2, 2, 8, 9)).astype(float), roi_boxes(rng, 4, 0.25)], {"output_size": 2, "spatial_scale": 0.25}
+
+
 def roi_align_more(rng):
     yield [rng.standard_normal((2, 2, 8, 9)), roi_boxes(rng, 4, 0.25)], {"output_size": (2, 3), "spatial_scale": 0.25}
     yield [rng.standard_normal((2, 2, 8, 9)), roi_boxes(rng, 3, 0.5)], {"output_size": 2, "spatial_scale": 0.5, "aligned": False}
@@ -182,7 +187,7 @@ CASES = {
     "batch_norm_backward": after("batch_norm", [FLAT, np.ones(1), np.zeros(1)] + RUNNING, more=batch_norm_more),
     "group_norm_forward": after("group_norm", GROUPED, {"num_groups": 2}),
     "group_norm_backward": after("group_norm", TEACH, {"num_groups": 1}),
-    "roi_pool_forward": after("roi_pool", CROP, CROPPED, roi_pool_more),
+    "roi_pool_forward": after("roi_pool", CROP, CROPPED, roi_pool_ties),
     "roi_pool_backward": after("roi_pool", CROP, CROPPED, roi_pool_more),
     "top_down_forward": top_down,
     "top_down_backward": top_down,

@@ -3,6 +3,11 @@ from numpyvision.exercises.mutants_resample import mistakes
 
 CONV1D, NORM, TRANSPOSE, MATRIX = "ops/conv1d.py", "ops/norm.py", "ops/conv_transpose.py", "ops/conv_matrix.py"
 
+TAPS = """    for i in range(kh):
+        for j in range(kw):
+            full[:, :, i * dy:i * dy + sy * (H - 1) + 1:sy, j * dx:j * dx + sx * (W - 1) + 1:sx"""
+BACKWARDS = TAPS.replace("range(kh)", "reversed(range(kh))").replace("range(kw)", "reversed(range(kw))")     # the last pixel's stamp wins
+
 MISTAKES = {
     "batch_norm_forward": mistakes(
         "batch_norm", NORM,
@@ -26,6 +31,18 @@ MISTAKES = {
          "(x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3))) if measure else",
          "(x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3))) if not measure and N > 0 else",
          "training and test are exchanged: measure mean and variance on x when train is true, take the running ones when it is false"),
+        ("wrong-forward",
+         "momentum * (M / (M - 1)) * var",
+         "momentum * var",
+         "the running variance takes the variance divided by M: it stands for all images, and M / (M - 1) makes it unbiased"),
+        ("wrong-forward",
+         "(1 - momentum) * running_mean + momentum * mean\n        running_var[...] = (1 - momentum) * running_var + momentum * (M",
+         "momentum * running_mean + (1 - momentum) * mean\n        running_var[...] = momentum * running_var + (1 - momentum) * (M",
+         "momentum is taken the other way round: it is the share of the new measurement, and 1 - momentum is kept of the old average"),
+        ("wrong-forward",
+         "    if measure:\n        running_mean",
+         "    if False:\n        running_mean",
+         "the running averages are not updated: in training, write into running_mean and running_var with [...] ="),
     ),
     "batch_norm_backward": mistakes(
         "batch_norm", NORM,
@@ -109,6 +126,10 @@ MISTAKES = {
          "        out += b[:, None, None]",
          "        out -= b[:, None, None]",
          "the bias is subtracted; it is added"),
+        ("missing-accumulation",
+         TAPS + "] += copies",
+         BACKWARDS + "] = copies",
+         "where the stamps overlap, the last one covers the others: they add up (L16-V04)"),
     ),
     "conv_transpose2d_backward": mistakes(
         "conv_transpose2d", TRANSPOSE,

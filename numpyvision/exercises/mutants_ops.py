@@ -9,9 +9,14 @@ RELU, LINEAR, CONV, CONV1D = "ops/activation.py", "ops/linear.py", "ops/conv.py"
 
 # in several exercises
 TURNED = "the filter is turned by 180 degrees (its rows and columns run backwards): tap (i, j) belongs to row i, column j of the window"
-LAST_ONLY = ("the windows overlap, and a pixel that several of them read keeps only the last one's gradient: assigned with = where += must "
+LAST_ONLY = ("the windows overlap, and a pixel that several of them read keeps only one's number: assigned with = where += must "
              "add up")
 UNTRIMMED = "the padding is not cut off where it was put on: the first `padding` rows and columns belong to no pixel of the image"
+
+TAPS = """    for i in range(kh):
+        for j in range(kw):
+            padded[:, :, i * dy:i * dy + sy * (Ho - 1) + 1:sy, j * dx:j * dx + sx * (Wo - 1) + 1:sx"""
+BACKWARDS = TAPS.replace("range(kh)", "reversed(range(kh))").replace("range(kw)", "reversed(range(kw))")     # the last window wins
 
 MISTAKES = {
     "relu_forward": mistakes(
@@ -124,6 +129,14 @@ MISTAKES = {
          "padded[:, :, py:py + H, px:px + W] = x",
          "padded[:, :, :H, :W] = x",
          "all the zeros are put below and to the right of the image: `padding` rows belong on each side"),
+        ("wrong-forward",
+         "            out = out + b[:, None, None]",
+         "            out = out + 0 * b[:, None, None]",
+         "the bias b is forgotten"),
+        ("wrong-forward",
+         "out = filter_rows(w, groups) @ cols",
+         "out = filter_rows(w, groups) @ cols[:, :1]",
+         "the filters of every group read the first group's channels: group g reads the channels from g*C/groups on"),
     ),
     "conv2d_db": mistakes(
         "conv2d", CONV,
@@ -182,6 +195,10 @@ MISTAKES = {
          "return padded[:, :, py:py + H, px:px + W] / (kh * kw)",
          "the sum is divided by the number of taps: col2im is the transpose of im2col, which adds up, and not its inverse, which "
          "would take means"),
+        ("missing-accumulation",
+         TAPS + "] += cols",
+         BACKWARDS + "] = cols",
+         LAST_ONLY),
     ),
     "conv2d_dx": mistakes(
         "conv2d", CONV,

@@ -41,6 +41,10 @@ MISTAKES = {
          "inside = (v >= 0) & (v <= length - 1)",
          "samples between the map's edge and the centres of its outer cells are dropped: within [-1, H] they are moved onto the "
          "nearest cell"),
+        ("batch-leak",
+         "return rois[:, 0].astype(np.int64), *axes",
+         "return 0 * rois[:, 0].astype(np.int64), *axes",
+         "all RoIs are cut from the first image: column 0 of rois says which one"),
     ),
     "roi_align_dx": mistakes(
         "roi_align", ROI,
