@@ -56,7 +56,10 @@ def decode_boxes_forward(deltas, references, weights=(1, 1, 1, 1)):
 
 
 def decode_boxes_backward(dout, cache):
-    """dout (N, 4) -> ddeltas (N, 4), dreferences (N, 4). No gradient to a dw or dh that was clipped."""
+    """dout (N, 4), the gradient to the boxes' corners -> ddeltas (N, 4), and dreferences (N, 4) to the references' corners.
+
+    No gradient to a dw or dh that was clipped, at DELTA_CLIP or beyond, after division by its weight. cache: deltas, references, weights.
+    """
     xp = get_array_module(dout)
     px, py, pw, ph = centre_and_size(cache.references)
     tx, ty, tw, th = (cache.deltas[..., k] / weight for k, weight in enumerate(cache.weights))
