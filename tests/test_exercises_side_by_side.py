@@ -11,7 +11,7 @@ from numpyvision.data import batches
 from numpyvision.data.scenes import Scenes
 from numpyvision.exercises import bugs_seen, divergence, side_by_side, trace
 from numpyvision.models.mask_rcnn import MaskRCNN
-from numpyvision.ops import roi
+from numpyvision.ops import norm, roi
 from numpyvision.training import loop, optim
 
 ROI_ALIGN = roi.roi_align_forward
@@ -118,6 +118,19 @@ def test_loops_differ_nowhere(name):
     assert first_difference({name: getattr(loop_ops, name)}) is None
 
 
+def test_rounding_is_no_difference_and_decides_nothing():
+    """The last digits settle ties between anchors: were they handed on, other anchors would be positive from there on."""
+    noise = np.random.default_rng(0)
+
+    def box_iou(boxes1, boxes2):
+        return plug.find("box_iou")(boxes1, boxes2) * (1 + 1e-14 * noise.standard_normal((len(boxes1), len(boxes2))))
+
+    def group_norm_backward(dout, cache):
+        return tuple(g * (1 + 1e-14) for g in norm.group_norm_backward(dout, cache))
+    assert first_difference({"box_iou": lambda boxes1, boxes2: box_iou(boxes1, boxes2).astype(boxes1.dtype)}) is None
+    assert first_difference({"group_norm_backward": group_norm_backward}) is None
+
+
 # ------------------------------------------------------------------------------------------------ what it says
 def changed(change):
     """RoI Align whose (out, cache) went through change(out, cache, x)."""
@@ -179,6 +192,20 @@ def test_a_wrong_cache_is_seen_in_backward_and_told_of_forward(change, text):
     found = first_difference({"roi_align_forward": changed(change)})
     assert found.op == "roi_align_backward" and text in found.message
     assert "what it returned agrees, but then roi_align_backward differs" in side_by_side.describe(found, ROI_ALIGN)
+
+
+@pytest.mark.parametrize("op, name, shape, layer, text", [
+    ("conv2d_backward", "dw", (8, 4, 3, 3), "fpn.output.0", "filter 1, channel 2, kernel row 1, kernel column 2"),
+    ("conv2d_forward", "out", (2, 4, 9, 9), "fpn.output.0", "image 1, channel 2, y 1, x 2"),
+    ("conv2d_forward", "out", (5, 4, 9, 9), "heads.mask.convs.0", "RoI 1, channel 2, y 1, x 2"),
+    ("box_iou", "result", (3, 72), "rpn", "box of boxes1 1, box of boxes2 2"),
+    ("clip_boxes_backward", "dboxes", (5, 4), "rpn", "box 1, x2"),
+    ("group_norm_backward", "dgamma", (8,), "fpn", "channel 1"), ("decode_boxes", "result", (7, 6, 4), "box", "box 1, class 2, y1"),
+    ("linear_forward", "out", (9, 16), "box.fc1", "RoI 1, feature 2"), ("im2col", "result", (2, 1, 36, 64), "", "axis 0 1, axis 1 2")])
+def test_places_in_words(op, name, shape, layer, text):
+    call = trace.Call(op, layer, 1, "forward", "")
+    index = (1, 2, 1, 2)[:len(shape)]
+    assert divergence.place_of(index, divergence.axes(call, name, shape)).startswith(text)
 
 
 def test_columns_have_names():

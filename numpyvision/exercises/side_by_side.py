@@ -171,6 +171,7 @@ def describe(divergence, original):
              f"  call {call.number} of {call.op} in this layer, {PHASES[call.phase]}; called at {call.line}",
              f"  [{divergence.code}] all {divergence.before} calls of operations before it agree" if divergence.before else
              f"  [{divergence.code}] it is the first call of all"]
+    lines.append(f"  next: numpyvision exercise check {original.__name__} looks at small inputs and names more mistakes than this can")
     return "\n".join(lines)
 
 
