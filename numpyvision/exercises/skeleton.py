@@ -55,7 +55,7 @@ def filled(text, width):
 
 def _imports(exercise, tree, function):
     """Import lines: NumPy; what the body takes from other modules; constants, given helpers and earlier exercises from its own module."""
-    body = [n for n in function.body if not _is_a_test(n)]
+    body = [n for n in function.body if not (_is_a_test(n) or _runs_compiled(n))]
     used = {n.id for part in [function.args, *body] for n in ast.walk(part) if isinstance(n, ast.Name)} - _only_for_dispatch(function)
     lines = []
     for node in tree.body:
@@ -71,6 +71,11 @@ def _imports(exercise, tree, function):
 def _is_a_test(statement):
     """`check.require(...)`, `check_conv2d(...)`: a call whose result nobody takes tests arguments, which is not what is to be learnt."""
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)
+
+
+def _runs_compiled(statement):
+    """`if backend.compiled(...): return kernels. ...`: the compiled loop, for which a student has no use."""
+    return isinstance(statement, ast.If) and not statement.orelse and "compiled(" in ast.unparse(statement.test)
 
 
 def _only_for_dispatch(function):
