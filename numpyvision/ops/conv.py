@@ -42,7 +42,7 @@ def conv2d_backward(dout, cache):
 
 
 def conv2d_dx(dout, cache):
-    """The gradient to the image: dout (N, F, Ho, Wo) -> dx (N, C, H, W), where x was read as `cache.x`, through the filters `cache.w`.
+    """The gradient to the image: dout (N, F, Ho, Wo) -> dx (N, C, H, W), the shape of `cache.x`; the filters are `cache.w`.
 
     out = w @ cols, so dcols = w^T @ dout, and im2col's copies are undone by adding them up (copy gate): every pixel collects w * dout
     from every window and tap that read it. What reached the padding is dropped. cache: see conv2d_forward.
