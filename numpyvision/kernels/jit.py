@@ -25,7 +25,8 @@ threads.apply()                                         # what set_num_threads w
 FASTMATH = {"contract", "nsz", "arcp", "afn"}
 
 # Of numba's ways to find parallel loops, only the one that is asked for: the others turn every `row[:] = 0` into one more loop to compile.
-ONLY_PRANGE = {"prange": True, **dict.fromkeys(("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False)}
+ONLY_PRANGE = dict.fromkeys(("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False)
+ONLY_PRANGE["prange"] = True
 
 
 _parallel = []                                          # every function that jit_parallel has compiled

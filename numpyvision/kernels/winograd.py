@@ -32,7 +32,7 @@ from numpyvision.kernels.jit import jit, jit_parallel
 LANES, ROWS = vector.lanes(np.float32), vector.ROWS
 PANEL = 2 * LANES
 OUT, IN, POINTS = 4, 6, 36                       # side of a tile of outputs, of inputs; number of points
-BLOCK_BYTES = 2**20                              # of values and products in a block: half of a second-level cache
+LINE = 16                                        # float32 numbers in a line of the cache
 ONE = 7                                          # the point (1, 1), whose value every output contains once: where the bias is added
 B = np.array([[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
               [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]]).T
@@ -53,20 +53,20 @@ def suits(x, w_shape, stride, padding, dilation, groups):
 
 Image = namedtuple("Image", "channels height width top left side planes places")    # how the tiles lie in x (side IN) or out (side OUT)
 Plan = namedtuple("Plan", "th tw R Q down across strips per_block blocks tasks tiles size")
-Taps = namedtuple("Taps", "channel filter first step")         # tap t of channel c -> filter f: w.flat[c*channel + f*filter + first + t*step]
+Taps = namedtuple("Taps", "channel filter source target")     # the taps from channel c to filter f begin at w[c*channel + f*filter]
 FILTERS, FORWARD, PRODUCTS, WEIGHTS = range(4)                 # the jobs of _spread
 
 
 def conv2d(x, w, b, padding):
     """(N, C, H, W), (F, C, 3, 3), (F,) or None -> (N, F, Ho, Wo)."""
     F, C = w.shape[:2]
-    return _convolve(x, w, np.zeros(F, np.float32) if b is None else b, Taps(9, 9 * C, 0, 1), padding)
+    return _convolve(x, w, np.zeros(F, np.float32) if b is None else b, _taps(9, 9 * C, False), padding)
 
 
 def conv2d_dx(dout, w, padding):
     """Gradient to x: dout convolved with the turned filter; what the padding added falls away."""
     C = w.shape[1]
-    return _convolve(dout, w, np.zeros(C, np.float32), Taps(9 * C, 9, 8, -1), (2 - padding[0], 2 - padding[1]))
+    return _convolve(dout, w, np.zeros(C, np.float32), _taps(9 * C, 9, True), (2 - padding[0], 2 - padding[1]))
 
 
 def conv2d_dw(dout, x, padding):
@@ -74,7 +74,7 @@ def conv2d_dw(dout, x, padding):
     F, C = dout.shape[1], x.shape[1]
     source, target, plan = _plan(x.shape, F, *padding, numba.get_num_threads())
     dw, sums = np.empty((F, C, 3, 3), np.float32), _workspace("points", plan.tasks * POINTS * F * C)
-    rest = dw.reshape(-1), _workspace("blocks", plan.tasks * plan.size), source, target, Taps(9, 9 * C, 0, 1), plan
+    rest = dw.reshape(-1), _workspace("blocks", plan.tasks * plan.size), source, target, TAPS_OUT, plan
     _spread(PRODUCTS, plan.tasks, x.reshape(-1), dout.reshape(-1), sums, *rest)
     _spread(WEIGHTS, F, x.reshape(-1), dout.reshape(-1), sums, *rest)
     return dw
@@ -96,7 +96,7 @@ def _plan(x_shape, F, py, px, threads):
     N, C, H, W = x_shape
     Ho, Wo = H + 2 * py - 2, W + 2 * px - 2
     th, tw = -(-Ho // OUT), -(-Wo // OUT)
-    most = max(48, min(96, BLOCK_BYTES // (4 * POINTS * (C + F))))                 # tiles in a block
+    most = 32 if C + F < 256 else 48                                               # tiles in a block; many filters: read U less often
     most = max(ROWS, min(most, -(-N * th * tw // threads)))
     across = -(-tw // most)
     Q = -(-tw // across)
@@ -120,14 +120,27 @@ def _places(height, width, side, R, Q):
     return np.arange(LANES) * height * width, (p // width * pitch + p % width) * LANES
 
 
+@lru_cache(maxsize=512)
+def _taps(channel, filter, turned):
+    """Where LANES filters begin in w, and where their taps go; what is read behind the ninth is thrown on a heap."""
+    t = np.arange(LANES)
+    return Taps(channel, filter, t * filter, np.where(t < 9, 8 - t if turned else t, 9) * LANES)
+
+
+TAPS_OUT = Taps(9, 9, np.arange(LANES) * LANES, np.arange(LANES) * 9)
 _memory = threading.local()
 
 
 def _workspace(name, size):
-    """At least `size` numbers, whatever they hold: kept from call to call, for each thread that calls. Never a result."""
+    """At least `size` numbers, whatever they hold: kept from call to call, for each thread that calls. Never a result.
+
+    They begin on a cache line, and so does every register that is stored in them: across two lines a store costs twice as much.
+    """
     held = vars(_memory)
     if name not in held or len(held[name]) < size:
-        held[name] = np.empty(size, np.float32)
+        array = np.empty(size + LINE, np.float32)
+        start = -(array.ctypes.data // array.itemsize) % LINE
+        held[name] = array[start:start + size]
     return held[name]
 
 
@@ -143,7 +156,7 @@ def _spread(job, count, x, y, points, small, work, source, target, taps, plan):
         if job == FILTERS:
             _filters_to_points(k, small, points, source.channels, target.channels, taps)
         elif job == WEIGHTS:
-            _points_to_weights(k, points, small, source.channels, target.channels, plan.tasks)
+            _points_to_weights(k, points, small, source.channels, target.channels, plan.tasks, taps)
         else:
             _blocks(k, job, x, y, points, small, work, source, target, plan)
 
@@ -287,28 +300,31 @@ def _products_to_strip(s, out, image, work, strip, products, step, count, plan):
 @jit
 def _filters_to_points(c, w, U, C, F, taps):
     """U (36, panels of F, C, PANEL) of the filters that read channel c: G w G.T."""
-    nine = np.empty(9 * LANES, np.float32)
+    nine = np.empty(LANES * LANES, np.float32)
     for f in range(0, F, LANES):
-        for i in range(LANES):
-            for t in range(9):
-                nine[t * LANES + i] = w[c * taps.channel + (f + i) * taps.filter + taps.first + t * taps.step]
+        start = c * taps.channel + f * taps.filter
+        if start + taps.source[LANES - 1] + LANES <= len(w):                       # LANES numbers of each filter, nine of them its taps
+            turn_tile(w, start, taps.source, 0, nine, 0, taps.target, 0)
+        else:
+            for i in range(LANES):
+                for t in range(9):
+                    nine[taps.target[t] + i] = w[start + taps.source[i] + t]
         panel = f // PANEL * PANEL
         width = min(PANEL, F - panel)
         weights_to_points(nine, 0, 3 * LANES, LANES, U, panel * C + c * width + f - panel, IN * F * C, F * C)
 
 
 @jit
-def _points_to_weights(f, sums, dw, C, F, tasks):
+def _points_to_weights(f, sums, dw, C, F, tasks, taps):
     """dw[f] = G.T [the tasks' sums for f] G."""
-    points, nine = np.empty(POINTS * LANES, np.float32), np.empty(9 * LANES, np.float32)
+    for task in range(1, tasks):
+        for point in range(POINTS):
+            total, part = (point * F + f) * C, ((task * POINTS + point) * F + f) * C
+            for c in range(C):
+                sums[total + c] += sums[part + c]
+    nine, turned = np.empty(LANES * LANES, np.float32), np.empty(LANES * LANES, np.float32)
     for c in range(0, C, LANES):
-        points[:] = 0
-        for task in range(tasks):
-            for point in range(POINTS):
-                at = ((task * POINTS + point) * F + f) * C + c
-                for i in range(LANES):
-                    points[point * LANES + i] += sums[at + i]
-        points_to_weights(points, 0, IN * LANES, LANES, nine, 0, 3 * LANES, LANES)
-        for i in range(LANES):
-            for t in range(9):
-                dw[(f * C + c + i) * 9 + t] = nine[t * LANES + i]
+        points_to_weights(sums, f * C + c, IN * F * C, F * C, nine, 0, 3 * LANES, LANES)
+        turn_tile(nine, 0, taps.source, 0, turned, 0, taps.target, 0)              # each channel's nine cover what was too much of the last
+        for i in range(9 * LANES):
+            dw[(f * C + c) * 9 + i] = turned[i]
