@@ -57,6 +57,7 @@ HOSTILE = {
     "KeyboardInterrupt": (body("raise KeyboardInterrupt"), "raises"),
     "recursion": (body("return box_iou(boxes1, boxes2)"), "raises"),
     "own exception": (body("return boxes1 @ boxes2"), "raises"),
+    "long exception": (body("raise ValueError('\\x1b[2J\\ud800' + 'x' * 10**6)"), "raises"),
     "returns nothing": (body("boxes1 + 1"), "not-implemented"),
     "returns a list": (body("return [[0.5]]"), "wrong-shape"),
     "writes into its input": (right_but("boxes1 += 0.5"), "mutates-input"),

@@ -139,3 +139,16 @@ def test_the_hand_out_checks_itself(student, tmp_path):
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"], cwd=tmp_path / "hw/handout", text=True,
                           capture_output=True, env={**os.environ, "PYTHONPATH": package})
     assert "1 failed" in done.stdout and "not-implemented" in done.stdout
+
+
+def test_run_hands_the_file_to_the_model(student, tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from numpyvision.exercises import side_by_side
+    calls = []
+    monkeypatch.setattr(side_by_side, "run", lambda *args: calls.append(args) or SimpleNamespace(ok=len(calls) == 1))
+    assert student("run box_iou --in faster_rcnn")[0] == 2 and not calls, "there is no file yet"
+    student("start box_iou --no-picture")
+    assert student("run box_iou --in faster_rcnn --seconds 5")[0] == 0
+    assert [str(a) for a in calls[0]] == ["numpyvision.boxes.iou:box_iou", "exercises/box_iou.py", "faster_rcnn", "5"]
+    assert student("run box_iou")[0] == 1 and str(calls[1][2]) == "mask_rcnn"

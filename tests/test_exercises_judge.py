@@ -129,6 +129,18 @@ def test_the_mode_is_readable_inside_and_restored_after():
     assert set(seen) == {"numpy"} and backend.mode() == "compiled"
 
 
+def test_what_the_message_offers_gives_the_case_that_failed():
+    seen = []
+
+    def backward(dout, cache):
+        seen.append(dout)
+        return tuple(None if g is None else g + 1 for g in linear.linear_backward(dout, cache))
+    found = judge.judge("linear_backward", backward, seed=3)
+    namespace = {}
+    exec(found.details["case"].splitlines()[-1].removeprefix("to have it in Python: "), namespace)
+    assert any(np.array_equal(namespace["dout"], dout) for dout in seen) and "w" in namespace["cache"]
+
+
 def test_skeleton_says_what_the_cache_holds():
     forward, backward = (skeleton.skeleton(catalog.find(name)) for name in ("linear_forward", "linear_backward"))
     assert "Return out, cache" in forward and "from numpyvision.cache import Cache" in forward

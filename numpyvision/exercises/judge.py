@@ -102,8 +102,8 @@ def _cache_fault(exercise, out, cache, reference_cache):
 def _backward_fault(exercise, function, call, result):
     expected = call.run(exercise.reference())
     fault = same.differs("the gradient", result, expected)
-    if fault is None:
-        return None
+    if fault is None or [len(r) if isinstance(r, (tuple, list)) else None for r in (result, expected)].count(None) == 1:
+        return fault                                                  # one gradient where several are due, or several for one
     forward, args = exercise.pair()[0], [copy.deepcopy(a) for a in call.case.args]
     names = names_of(forward, len(args))
     options = cases.options(exercise.name)
@@ -114,7 +114,8 @@ def _backward_fault(exercise, function, call, result):
     report = check.gradcheck(forward, function, args, call.case.kwargs, rng=np.random.default_rng(0), **options)
     if report.ok or report.diagnosis == "kink":                       # at a corner, another one of its slopes is right as well
         return None if same.same_form(result, expected) else fault
-    return Fault(report.diagnosis if report.diagnosis in check.DIAGNOSES else fault.code, report.message, repr(report))
+    return Fault(report.diagnosis if report.diagnosis in check.DIAGNOSES else fault.code, report.message,
+                 "\n".join(line for line in repr(report).splitlines() if line != report.message))
 
 
 def _placed(function, positions, count):
@@ -171,9 +172,10 @@ def _short(value):
 
 def _describe_case(exercise, case, number, count, seed):
     which = "the worked example" if number == 0 else f"case {number + 1} of {count}"
-    of = f'args, kwargs = cases.of("{exercise.name}"{f", {seed}" if seed else ""})[{number}]'
+    given = "(dout, cache), _" if exercise.kind == "backward" else "args, kwargs"
+    call = f'example("{exercise.name}", {number}{f", seed={seed}" if seed else ""})'
     named = zip(names_of(_called(exercise), len(case.args)), case.args, strict=True)
     small = [f"{n} = {np.array2string(a, separator=', ', prefix=f'{n} = ')}" for n, a in named
              if isinstance(a, np.ndarray) and 0 < a.size <= 16]
-    lines = [f"{which}: {_shapes(exercise, case)}", *small, f"to have it in Python: from numpyvision.exercises import cases; {of}"]
-    return "\n".join(lines)
+    python = f"to have it in Python: from numpyvision.exercises.call import example; {given} = {call}"
+    return "\n".join([f"{which}: {_shapes(exercise, case)}", *small, python])

@@ -31,8 +31,9 @@ CODES = {
     "crashed": "the process ended before there was a verdict",
 }
 SECONDS, MEGABYTES = 20, 1024                                         # right solutions, loops included, take under 2 s and 50 MB
-LARGEST_FILE, MOST_FILES, PRINTED = 1 << 20, 100, 2000
-KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "SYSTEMROOT", "APPDATA", "LOCALAPPDATA", "USERPROFILE", "MPLCONFIGDIR")
+LARGEST_FILE, MOST_FILES, PRINTED, MESSAGE = 1 << 20, 100, 2000, 600
+KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "SYSTEMROOT", "APPDATA",
+                    "LOCALAPPDATA", "USERPROFILE", "MPLCONFIGDIR")
 _running = set()
 
 
@@ -51,6 +52,7 @@ def check_exercise(name, path, seed=0, *, seeds=None, seconds=SECONDS, megabytes
         verdict = _run(request)
         if picture and verdict.details.get("picture"):
             verdict.details["picture"] = str(_take(folder / "picture.png", Path(picture)))
+    verdict.message = plain(verdict.message, MESSAGE)
     verdict.seconds = time.perf_counter() - start
     return verdict
 
@@ -151,7 +153,13 @@ class _Drain:
     def text(self):
         self.thread.join(2)                                           # a process that got away may still hold the pipe
         cut = f"\n[{self.count - len(self.kept)} more bytes left out]" if self.count > len(self.kept) else ""
-        return (self.kept.decode("utf-8", "replace").rstrip() + cut).strip()
+        return plain(self.kept.decode("utf-8", "replace").rstrip() + cut).strip()
+
+
+def plain(text, most=None):
+    """A student's text made harmless for a terminal and a table: no control characters, and not longer than `most`."""
+    text = "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
+    return text if most is None or len(text) <= most else text[:most] + " ..."
 
 
 def _environment(folder):
