@@ -115,6 +115,7 @@ def test_counts_and_mean_iou_by_hand():
     np.testing.assert_array_equal(matrix, [[1, 1, 0, 0], [0, 2, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]])
     np.testing.assert_array_equal(segmentation.class_iou(matrix), [1 / 2, 2 / 4, 0, np.nan])
     assert segmentation.mean_iou(matrix) == 1 / 3                       # class 3 occurs nowhere and is left out
+    assert segmentation.mean_iou(np.array([[3, 1], [0, 0]])) == (3 / 4 + 0) / 2          # class 1 is only predicted: mistakes, so it counts
     assert np.isnan(segmentation.mean_iou(np.zeros((2, 2), np.int64)))
     many = np.full(300, 20, np.uint8)                                   # 20 * 21 + 20 does not fit uint8
     assert segmentation.confusion_counts(many, many, 21)[20, 20] == 300
