@@ -82,10 +82,6 @@ def one_ratio(e):
     if found is None:
         return None
     code, text, c, wrong = found
-    if c == 0:
-        edges = border(e)
-        if edges:
-            return edges
     m, s = (int(i) for i in np.argwhere(wrong)[0])
     return code, f"{text}, such as that of {name_of(e, s)} on out{index_of(e.row_index, m)}: {e.B[m, s]:.6g}, and not {e.A[m, s]:.6g}."
 

@@ -74,10 +74,13 @@ def sent_elsewhere(e):
 
 
 def _copies(e, used, spurious):
-    """Most spurious rows repeat what another row rightly claims, or are right rows that reach further elements too."""
+    """Most spurious rows repeat what another row rightly claims, or hand out a whole multiple of the right amount."""
     right = ~spurious.any(axis=1) & used.any(axis=1)
     rows = np.flatnonzero(spurious.any(axis=1))
-    again = [used[m].any() or (abs(e.A[right] - e.B[m]) <= e.tolerance).all(axis=1).any() for m in rows]
+    with np.errstate(all="ignore"):
+        times = e.B[rows].sum(axis=1) / e.A[rows].sum(axis=1)
+    multiple = (times > 1.5) & (abs(times - np.round(times)) < 1e-3)
+    again = [twice or (abs(e.A[right] - e.B[m]) <= e.tolerance).all(axis=1).any() for m, twice in zip(rows, multiple, strict=True)]
     return np.mean(again) > 0.5
 
 

@@ -16,7 +16,7 @@ def ignores_dout(e):
     """Backward is linear in dout. Does it scale, does it add up, does it depend on dout at all?"""
     p, name = e.problem, e.name
     d1 = difference.as_vector(p.dout)
-    d2 = np.random.default_rng(7).standard_normal(len(d1))
+    d2 = e.looked.rng.standard_normal(len(d1))
     g1, g2, both, double = (np.asarray(p.claim(difference.from_vector(d, p.here))[name]) for d in (d1, d2, d1 + d2, 2 * d1))
     size = max(abs(g1).max(initial=0.0), abs(g2).max(initial=0.0))
     if size == 0 or not np.isfinite(size):
@@ -86,10 +86,10 @@ def e_sizes(e):
 RULES = (
     ignores_dout, zero, one_factor, swapped,
     routes.gradient_to_other_images, moves.columns_exchanged, moves.moved, moves.other_inputs, moves.other_settings,
-    entries.one_use_of_many, entries.one_ratio, entries.border, entries.factor_each,
+    entries.one_use_of_many, entries.border, entries.fewer_contributions, entries.one_ratio, entries.factor_each,
     paths.of_a_box, routes.redistributed, routes.sent_elsewhere, paths.another_column_added,
     paths.of_a_loss, moves.depends_on_other_images, paths.slope_of_a_loss, another_input,
-    paths.one_path, entries.fewer_contributions, paths.nearest,
+    paths.one_path, paths.nearest,
 )
 
 

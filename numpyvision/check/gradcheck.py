@@ -31,6 +31,7 @@ def gradcheck(forward, backward=None, args=(), kwargs=None, *, rng, reference=No
         from numpyvision.check import layer  # layer.py builds on this file
         return layer.gradcheck_layer(forward, args, kwargs, rng=rng, eps=eps, rtol=rtol, elementwise=elementwise, fixed=fixed, title=title)
     report = Report(title or calls.operation_name(forward))
+    rng = np.random.default_rng(rng.integers(2**63))                 # not the caller's own stream: dout = x, of one seed, hides mistakes
     pair = Pair(forward, backward, [as_dtype(a, np.float64) for a in args], kwargs or {})
     report.notes += [f"{n} came as {a.dtype} and was checked in float64" for n, a in zip(pair.names, args, strict=True)
                      if is_floating(a) and a.dtype != np.float64]

@@ -80,7 +80,7 @@ def gradcheck_layer(layer, args, kwargs=None, *, rng, eps=1e-5, rtol=1e-6, eleme
     Inputs are the floating arrays among args, and tuples or lists of them; everything else (targets, sizes) is passed on. Happens on a
     float64 copy with parameters moved off their first values: gamma = 1 and b = 0 hide a forgotten gamma or b.
     """
-    report = Report(title or type(layer).__name__)
+    report, rng = Report(title or type(layer).__name__), np.random.default_rng(rng.integers(2**63))
     kwargs = dict(kwargs or {})
     if "train" in inspect.signature(layer.forward).parameters:
         kwargs.setdefault("train", True)
