@@ -116,6 +116,24 @@ def draw_sigmoid_bce(rng):
     return Trial("sigmoid_bce", [logits, rng.random(shape), weights], constants=("targets", "weights"))
 
 
+def draw_sigmoid_focal_loss(rng):
+    shape, weights = loss_inputs(rng)
+    settings = dict(alpha=float(rng.choice([0.25, 0.0, 1.0])), gamma=float(rng.choice([0.0, 0.5, 2.0])))
+    targets = (rng.random(shape) < 0.4) * 1.0
+    return Trial("sigmoid_focal_loss", [rng.standard_normal(shape) * 2, targets, weights], settings, constants=("targets", "weights"))
+
+
+def draw_rpn_losses(rng):
+    N, T = between(rng, 1, 3), between(rng, 1, 6)
+    chosen = rng.permutation(N * T)[:between(rng, 0, N * T)]
+    labels = rng.integers(0, 2, len(chosen))
+    image, anchor, P = chosen // T, chosen % T, int(labels.sum())
+    deltas = rng.standard_normal((N, T, 4))
+    gap = until(lambda: rng.standard_normal((P, 4)), lambda d: np.all(np.abs(np.abs(d) - 1 / 9) > MARGIN))
+    gt_deltas = deltas[image, anchor][labels == 1] + gap
+    return Trial("rpn_losses", [rng.standard_normal((N, T)), deltas, image, anchor, labels, gt_deltas], constants=("gt_deltas",))
+
+
 def draw_smooth_l1(rng):
     (shape, weights), beta = loss_inputs(rng), float(rng.choice([0.0, 1 / 9, 1.0]))
     target = rng.standard_normal(shape)
