@@ -19,7 +19,9 @@ Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name of an e
 
 @app.command(name="list")
 def list_exercises(folder: Folder = None):
-    """Show all exercises in the lecture's order, how far you are, and what comes next.
+    """Show all exercises, and how far you are.
+
+    In the lecture's order, with the lecture's row. At the end: what to do next.
 
     \b
     Examples:
@@ -44,7 +46,9 @@ def list_exercises(folder: Folder = None):
 
 @app.command()
 def start(name: Name = None, folder: Folder = None, picture: Annotated[bool, typer.Option(help="Draw what it should do.")] = True):
-    """Put an exercise's file into your folder: what to write, its signature, and nothing else. Never overwrites.
+    """Begin an exercise: put its file into your folder.
+
+    It says what to write, with an example, and holds the signature. A file that is there already stays as it is.
 
     \b
     Examples:
@@ -81,7 +85,9 @@ def check(
     seed: Annotated[int, typer.Option(min=0, help="Draws the random inputs.")] = 0,
     seconds: Annotated[int | None, typer.Option(min=1, help="Time that it may take.")] = None,
 ):
-    """Check your function; say what is wrong, where, and by which numbers. It runs in a process of its own, with limits.
+    """Check your function, and say what is wrong.
+
+    It runs in a process of its own, with limits on time and memory, on small inputs; the first that goes wrong is shown.
 
     \b
     Examples:
@@ -106,7 +112,9 @@ def check(
 
 @app.command()
 def hint(name: Name = None, folder: Folder = None):
-    """Show the hints that you had, and one more. There are three, each stronger.
+    """Show one more hint, after those that you had.
+
+    There are three, each stronger.
 
     \b
     Examples:
@@ -128,7 +136,9 @@ def hint(name: Name = None, folder: Folder = None):
 
 @app.command()
 def reset(name: Annotated[str, typer.Argument(help="Name of an exercise.")], folder: Folder = None):
-    """Put your file aside, into earlier/, and start the exercise anew.
+    """Start an exercise anew, your file put aside.
+
+    What you had is kept in earlier/.
 
     \b
     Examples:
@@ -149,7 +159,7 @@ def reset(name: Annotated[str, typer.Argument(help="Name of an exercise.")], fol
 
 @app.command()
 def solution(name: Annotated[str, typer.Argument(help="Name of an exercise.")], folder: Folder = None):
-    """Print the library's own function, once yours has passed.
+    """Print the library's own, once yours passed.
 
     \b
     Examples:
@@ -173,9 +183,9 @@ def run(
     seconds: Annotated[int, typer.Option(min=0, help="Time to train on your function; 0 compares only.")] = 120,
     folder: Folder = None,
 ):
-    """Put your function into a real model: side by side with the library's, then train on it.
+    """Train a real model on your function.
 
-    Stops at the first number that differs, and says where. Your file runs in this process, without the limits of a check.
+    First side by side with the library's: that stops at the first number that differs, and says where. Your file runs in this process, without the limits of a check.
 
     \b
     Examples:
@@ -198,7 +208,9 @@ def export(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Which exercises. Default: all.")] = None,
     picture: Annotated[bool, typer.Option(help="Draw what each should do.")] = True,
 ):
-    """For teachers: write a hand-out, and apart from it an answer pack with hidden seeds.
+    """For teachers: write a hand-out and its answers.
+
+    handout/ holds skeletons, statements and public checks; answers/ solutions and the seeds of hidden checks.
 
     \b
     Examples:
@@ -219,7 +231,9 @@ def grade(
     jobs: Annotated[int | None, typer.Option(min=1, help="How many at a time. Default: the number of cores.")] = None,
     seconds: Annotated[int | None, typer.Option(min=1, help="Time that a function may take.")] = None,
 ):
-    """For teachers: mark submissions in parallel, each function in a process of its own with limits.
+    """For teachers: mark any number of submissions.
+
+    In parallel, each function in a process of its own with limits. A line a student, then what went wrong most often.
 
     \b
     Examples:
