@@ -24,6 +24,8 @@ from numpyvision.boxes import nms
 from numpyvision.losses import classification
 from numpyvision.ops import activation, conv, norm, roi
 
+FEW = False                                  # only what has code of its own for a kind of processor: convolution, and e^x
+
 def results(dtype):
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((2, 16, 19, 22)).astype(dtype), rng.standard_normal((20, 16, 3, 3)).astype(dtype)
@@ -37,10 +39,12 @@ def results(dtype):
         found.extend([np.asarray(out), *(g for g in (grads if isinstance(grads, tuple) else (grads,)) if g is not None)])
     both(conv.conv2d_forward, conv.conv2d_backward, x, w, padding=1)
     both(conv.conv2d_forward, conv.conv2d_backward, x, w, stride=2, padding=1)
+    both(classification.softmax_cross_entropy_forward, classification.softmax_cross_entropy_backward, x, labels)
+    if FEW:
+        return found
     both(norm.group_norm_forward, norm.group_norm_backward, x, np.ones(16, dtype), np.zeros(16, dtype), num_groups=4)
     both(activation.relu_forward, activation.relu_backward, x)
     both(roi.roi_align_forward, roi.roi_align_backward, x, rois, output_size=3, spatial_scale=0.5)
-    both(classification.softmax_cross_entropy_forward, classification.softmax_cross_entropy_backward, x, labels)
     return found
 
 def bits(dtype):
@@ -71,7 +75,7 @@ def run(script, **environment):
     pytest.param({"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,-avx512f"}, id="AVX2"),
 ])
 def test_code_for_an_old_processor_is_right(processor, tmp_path):
-    [error] = run("print(worst(np.float32))", NUMBA_CACHE_DIR=str(tmp_path), NUMBA_NUM_THREADS="2", **processor)
+    [error] = run("FEW = True; print(worst(np.float32))", NUMBA_CACHE_DIR=str(tmp_path), NUMBA_NUM_THREADS="2", **processor)
     assert float(error) < 2e-5
 
 

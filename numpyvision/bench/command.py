@@ -4,10 +4,8 @@ import sys
 from tqdm import tqdm
 
 from numpyvision import threads
-from numpyvision.bench import first_run, machine, operations, overhead, peers, picture, report, scaling, steps
+from numpyvision.bench import first_run, machine, operations, overhead, peers, picture, report, scaling, steps, to_ap
 from numpyvision.plot import style
-
-SECTIONS = ("ops", "steps", "overhead", "scaling", "first_run")
 
 
 def run(names=(), sections=(), json_file=None, out=None, quick=False, num_threads=None):
@@ -16,9 +14,7 @@ def run(names=(), sections=(), json_file=None, out=None, quick=False, num_thread
     names: only operations and models whose name contains one of them. sections: of SECTIONS; none: ops, steps and overhead, and with names
     only ops and steps. json_file: results are added to what it holds, so that a bench can be taken in parts. out: where the bars go.
     """
-    unknown = [s for s in sections if s not in SECTIONS]
-    if unknown:
-        raise ValueError(f"sections are {', '.join(SECTIONS)}, got {unknown[0]!r}")
+    check_names(names, sections)
     before = report.load(json_file) if json_file else {}
     if num_threads is not None:
         threads.set_num_threads(num_threads)
@@ -26,26 +22,70 @@ def run(names=(), sections=(), json_file=None, out=None, quick=False, num_thread
     others = peers.installed()
     results = {"machine": machine.describe()}
     print(report.head(results["machine"]), flush=True)
-    budget = 0.03 if quick else 0.4
-    if "ops" in sections:
-        rows = _rows(operations.tasks(names, quick, others), budget, 2 * operations.count(names, quick), quick)
-        results |= _show("operations", rows)
-    if "steps" in sections:
-        results |= _show("steps", _rows(steps.tasks(names, quick, bool(others)), 3 * budget, 6, quick))
-    if "overhead" in sections:
-        results |= _show("overhead", _rows(overhead.tasks(names, {"torch": others["torch"]} if "torch" in others else {}), budget / 4, 32, quick),
-                         "us", 1000)
-    if "scaling" in sections:
-        results |= _show("scaling", _scaling(quick, others, budget))
-    if "first_run" in sections:
-        print("the first run: processes of their own, a minute", flush=True)
-        results["first_run"] = first_run.measure(quick)
-        print("\n" + first_run.text(results["first_run"]))
-    if not any(results.get(s) for s in ("operations", "steps", "overhead", "scaling", "first_run")):
-        raise ValueError(f"nothing in the bench is called {' or '.join(names)}; operations are "
-                         f"{', '.join(dict.fromkeys(c.op for c in operations.CASES))}, models {', '.join(steps.MODELS)}")
-    results = report.merge(before, results)
-    return _finish(results, json_file, out)
+    for section in sections:
+        results |= MEASURE[section](names, quick, others, 0.03 if quick else 0.4)
+    return _finish(report.merge(before, results), json_file, out)
+
+
+def check_names(names, sections):
+    """A ValueError for a name that nothing in the bench contains, or a section that there is not."""
+    unknown = [s for s in sections if s not in SECTIONS]
+    if unknown:
+        raise ValueError(f"sections are {', '.join(SECTIONS)}, got {unknown[0]!r}")
+    known = [c.group for c in operations.CASES] + [c.op for c in operations.CASES] + [t for e in operations.EXTRAS for t in e[:2]]
+    for name in names:
+        if not operations.wanted([name], *known, *steps.MODELS):
+            raise ValueError(f"nothing in the bench is called {name!r}; operations are "
+                             f"{', '.join(dict.fromkeys(c.op for c in operations.CASES))}, models {', '.join(steps.MODELS)}")
+
+
+def _operations(names, quick, others, budget):
+    total = 2 * operations.count(names, quick)
+    return _show("operations", _rows(operations.tasks(names, quick, others), budget, total, quick))
+
+
+def _steps(names, quick, others, budget):
+    return _show("steps", _rows(steps.tasks(names, quick, bool(others)), 3 * budget, 6, quick))
+
+
+def _overhead(names, quick, others, budget):
+    rows = _rows(overhead.tasks(names, _torch(others)), budget / 4, 32, quick)
+    return _show("overhead", rows, "us", 1000)
+
+
+def _scaling(names, quick, others, budget):
+    rows = _rows(scaling.tasks(quick, _torch(others)), budget, 14, quick)
+    before = threads.get_num_threads()
+    try:
+        for n, task in scaling.thread_tasks(_torch(others)):
+            scaling.set_threads(n)
+            rows.append(report.row(task, budget, quick))
+    finally:
+        scaling.set_threads(before)
+    return _show("scaling", rows)
+
+
+def _first_run(names, quick, others, budget):
+    print("the first run: processes of their own, a minute", flush=True)
+    rows = first_run.measure(quick)
+    print("\n" + first_run.text(rows))
+    return {"first_run": rows}
+
+
+def _to_ap(names, quick, others, budget):
+    print("from nothing to an AP: two whole trainings", flush=True)
+    rows = to_ap.measure(quick)
+    print("\n" + first_run.text(rows))
+    return {"to_ap": rows}
+
+
+MEASURE = {"ops": _operations, "steps": _steps, "overhead": _overhead, "scaling": _scaling, "first_run": _first_run, "to_ap": _to_ap}
+SECTIONS = tuple(MEASURE)
+
+
+def _torch(others):
+    """Of the other libraries only torch."""
+    return {name: other for name, other in others.items() if name == "torch"}
 
 
 def _rows(tasks, budget, total, quick=False):
@@ -56,19 +96,6 @@ def _rows(tasks, budget, total, quick=False):
             bar.set_postfix_str(task.key, refresh=False)
             rows.append(report.row(task, budget, quick))
             bar.update()
-    return rows
-
-
-def _scaling(quick, others, budget):
-    torch_only = {"torch": others["torch"]} if "torch" in others else {}
-    rows = _rows(scaling.tasks(quick, torch_only), budget, 14, quick)
-    before = threads.get_num_threads()
-    try:
-        for n, task in scaling.thread_tasks(torch_only):
-            scaling.set_threads(n)
-            rows.append(report.row(task, budget, quick))
-    finally:
-        scaling.set_threads(before)
     return rows
 
 

@@ -16,6 +16,7 @@ from numpyvision import backend, contract
 from numpyvision.boxes import iou, matching, nms
 from numpyvision.training import optim
 
+COMPOSED = ("rpn_losses",)                 # operations that are others in a row: a line of their own would say nothing
 INDICES = ("indices", "labels", "rois")     # arrays that count, point or are constants: drawn by rules of their own, never differentiated
 
 
@@ -48,7 +49,7 @@ class Case:
     constants: tuple = field(default=())
 
     def draw(self):
-        """The arrays by name, float32 and int64."""
+        """The arrays by name, float32 or int64."""
         rng = np.random.default_rng(0)
         return {name: make(rng) for name, make in self.arrays.items()}
 
@@ -89,6 +90,19 @@ def rois(count, images, size):
     return lambda rng: np.concatenate([rng.integers(0, images, (count, 1)), boxes(count, size)(rng)], 1).astype(np.float32)
 
 
+def centres(count, images, size):
+    """(count, 3): image, y, x of pixels."""
+    return lambda rng: rng.integers(0, (images, size, size), (count, 3))
+
+
+def onehot(count, classes):
+    """Targets (count, classes) 0 or 1, of anchors that are mostly background."""
+    def make(rng):
+        label = np.where(rng.random(count) < 0.02, rng.integers(0, classes, count), -1)
+        return (label[:, None] == np.arange(classes)).astype(np.float32)
+    return make
+
+
 def pool_places(N, C, H, W):
     """Indices as a 2x2 max pool of a map (N, C, 2H, 2W) gives them: one cell of every window."""
     def make(rng):
@@ -99,7 +113,7 @@ def pool_places(N, C, H, W):
 
 # ---------------------------------------------------------------------------------------------------------------- the table
 def conv(N, C, H, W, F, k, s=1, big=False, groups=1):
-    kind = "grouped" if groups > 1 else f"{k}x{k}" + (f" stride {s}" if s > 1 else "")
+    kind = f"{k}x{k}" + (f" stride {s}" if s > 1 else "") + (f" {groups} groups" if groups > 1 else "")
     return case(f"conv {kind}", f"{N}x{C}x{H}x{W} -> {F}", "conv2d", big, x=randn(N, C, H, W), w=randn(F, C // groups, k, k), stride=s,
                 padding=k // 2, groups=groups)
 
@@ -139,6 +153,8 @@ CASES = [
     conv(4, 64, 32, 32, 64, 3, groups=64), conv(4, 64, 32, 32, 64, 3, groups=4),
     transposed(16, 32, 14, 14, 32, 2, 2), transposed(64, 64, 14, 14, 64, 2, 2), transposed(16, 64, 14, 14, 17, 4, 2, 1),
     transposed(4, 64, 16, 16, 64, 4, 2, 1), transposed(4, 21, 16, 16, 21, 16, 8, 4),
+    case("conv 1D", "16x64x128 -> 64", "conv1d", x=randn(16, 64, 128), w=randn(64, 64, 3), padding=1),
+    case("transposed conv 1D", "16x64x64 -> 64", "conv_transpose1d", x=randn(16, 64, 64), w=randn(64, 64, 4), stride=2, padding=1),
     case("linear", "128x2352 -> 128", "linear", x=randn(128, 2352), w=randn(2352, 128), b=randn(128)),
     case("linear", "512x12544 -> 1024", "linear", True, x=randn(512, 12544), w=randn(12544, 1024), b=randn(1024)),
     *maps("max pool 2x2", "max_pool2d", SMALL, MIDDLE, LARGE, big=(LARGE,), kernel_size=2),
@@ -149,12 +165,16 @@ CASES = [
       for shape in [(4, 32, 32, 32), (1, 64, 100, 152)]),
     *norm("batch norm", "batch_norm", SMALL, MIDDLE, LARGE),
     *norm("group norm", "group_norm", SMALL, MIDDLE, LARGE, num_groups=8),
+    case("frozen norm", "4x64x32x32", "affine_norm", constants=("mean", "var"), x=randn(*MIDDLE), gamma=randn(64), beta=randn(64),
+         mean=randn(64), var=uniform(64)),
     *maps("relu", "relu", SMALL, MIDDLE, LARGE, big=(LARGE,)),
     *maps("sigmoid", "sigmoid", MIDDLE),
     *maps("nearest x2", "upsample_nearest", (4, 48, 16, 16), (1, 256, 50, 76), scale_factor=2),
     *maps("bilinear x2", "upsample_bilinear", (4, 21, 32, 32), (1, 64, 100, 152), scale_factor=2),
     *maps("bilinear x8", "upsample_bilinear", (4, 21, 16, 16), scale_factor=8),
     *maps("bicubic x2", "upsample_bicubic", (4, 21, 32, 32), (1, 64, 100, 152), scale_factor=2),
+    *maps("bed of nails x2", "bed_of_nails", (4, 48, 16, 16), scale_factor=2),
+    case("patches 29x29", "256 of 4x3x128x128", "extract_patches", x=randn(4, 3, 128, 128), centres=centres(256, 4, 128), size=29),
     *(case("pixel cross-entropy", f"{N}x{K}x{H}x{W}", "softmax_cross_entropy", K > 50, logits=randn(N, K, H, W),
            labels=integers(K, N, H, W))
       for N, K, H, W in [(4, 12, 128, 128), (4, 21, 128, 128), (2, 81, 200, 304)]),
@@ -162,7 +182,8 @@ CASES = [
       for N, K in [(128, 12), (512, 81)]),
     *(case("sigmoid BCE", name, "sigmoid_bce", constants=("targets",), logits=randn(*shape), targets=uniform(*shape))
       for name, shape in [("256 anchors", (256,)), ("32 masks 28x28", (32, 28, 28)), ("1M", (1 << 20,))]),
-    case("focal loss", "100k x 80", "sigmoid_focal_loss", True, logits=randn(100_000, 80), labels=integers(81, 100_000)),
+    *(case("focal loss", f"{n} x {K}", "sigmoid_focal_loss", n > 50_000, ("targets",), logits=randn(n, K), targets=onehot(n, K))
+      for n, K in [(8064, 12), (100_000, 80)]),
     *(case("smooth L1", name, "smooth_l1", constants=("target",), pred=randn(n, 4), target=randn(n, 4))
       for name, n in [("256 boxes", 256), ("200k boxes", 200_000)]),
     *(case(f"RoI Align {S}x{S}", f"{R} of {N}x{C}x{H}x{H}", "roi_align", H > 100, x=randn(N, C, H, H), rois=rois(R, N, 4 * H),
@@ -170,6 +191,9 @@ CASES = [
       for R, N, C, H, S in [(64, 4, 48, 32, 7), (512, 4, 64, 32, 7), (128, 4, 64, 32, 14), (512, 1, 256, 200, 7)]),
     *(case("RoI Pool 7x7", f"{R} of {N}x{C}x{H}x{H}", "roi_pool", x=randn(N, C, H, H), rois=rois(R, N, 4 * H), output_size=7,
            spatial_scale=0.25) for R, N, C, H in [(64, 4, 48, 32), (512, 4, 64, 32)]),
+    case("encode boxes", "2000", "encode_boxes", boxes=boxes(2000, 512), references=boxes(2000, 512)),
+    case("decode boxes", "2000", "decode_boxes", deltas=randn(2000, 4), references=boxes(2000, 512)),
+    case("clip boxes", "2000", "clip_boxes", boxes=boxes(2000, 512), image_size=(400, 400)),
 ]
 
 

@@ -4,6 +4,7 @@ Each is a function(case, arrays, dout) -> {"forward": function, "backward": func
 torch's forward records what its backward needs, as ours does; its backward computes the gradients of the very inputs that ours gives.
 """
 import importlib.util
+import math
 
 import numpy as np
 
@@ -63,11 +64,22 @@ def torch_functions(torch, vision):
     def batch_norm(x, gamma, beta, mean, var):
         return F.batch_norm(x, mean, var, gamma, beta, training=True)
 
-    def focal(logits, labels, alpha=0.25, gamma=2.0):
-        targets = F.one_hot(labels, logits.shape[1] + 1)[:, 1:].to(logits.dtype)
+    def focal(logits, targets, alpha=0.25, gamma=2.0):                   # the lines of torchvision.ops.sigmoid_focal_loss
         p, ce = torch.sigmoid(logits), F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
         p_t = p * targets + (1 - p) * (1 - targets)
-        return ((alpha * targets + (1 - alpha) * (1 - targets)) * ce * (1 - p_t) ** gamma).sum() / (labels > 0).sum().clamp(min=1)
+        return ((alpha * targets + (1 - alpha) * (1 - targets)) * ce * (1 - p_t) ** gamma).mean()
+
+    def centre_and_size(boxes):
+        return (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+
+    def encode(boxes, references):
+        (c, size), (c0, size0) = centre_and_size(boxes), centre_and_size(references)
+        return torch.cat([(c - c0) / size0, torch.log(size / size0)], 1)
+
+    def decode(deltas, references):
+        c0, size0 = centre_and_size(references)
+        c, half = c0 + deltas[:, :2] * size0, size0 * torch.exp(deltas[:, 2:].clamp(max=math.log(1000 / 16))) / 2
+        return torch.cat([c - half, c + half], 1)
 
     def resize(mode):
         return lambda x, scale_factor: F.interpolate(x, scale_factor=scale_factor, mode=mode)
@@ -75,6 +87,10 @@ def torch_functions(torch, vision):
         "conv2d": lambda x, w, **s: F.conv2d(x, w, None, **s), "conv_transpose2d": lambda x, w, **s: F.conv_transpose2d(x, w, None, **s),
         "linear": lambda x, w, b: torch.addmm(b, x, w), "relu": F.relu, "sigmoid": torch.sigmoid,
         "max_pool2d": lambda x, **s: F.max_pool2d(x, **s, return_indices=True)[0], "avg_pool2d": F.avg_pool2d,
+        "conv1d": F.conv1d, "conv_transpose1d": F.conv_transpose1d,
+        "affine_norm": lambda x, gamma, beta, mean, var: F.batch_norm(x, mean, var, gamma, beta, training=False),
+        "encode_boxes": encode, "decode_boxes": decode,
+        "clip_boxes": lambda boxes, image_size: boxes.clamp(min=0).minimum(boxes.new_tensor([*image_size[::-1]] * 2)),
         "global_avg_pool": lambda x: x.mean((2, 3)), "max_unpool2d": lambda x, indices: F.max_unpool2d(x, indices, 2),
         "batch_norm": batch_norm, "group_norm": lambda x, gamma, beta, num_groups: F.group_norm(x, num_groups, gamma, beta),
         "upsample_nearest": resize("nearest"), "upsample_bilinear": resize("bilinear"), "upsample_bicubic": resize("bicubic"),
@@ -135,6 +151,8 @@ def grid_roi_align(x, rois, output_size, spatial_scale):
     out = x.new_empty((len(rois), x.shape[1], S, S))
     for n in range(len(x)):
         rows = torch.nonzero(rois[:, 0] == n)[:, 0]
+        if len(rows) == 0:
+            continue
         samples = F.grid_sample(x[n:n + 1], points[rows].reshape(1, -1, 2 * S, 2), padding_mode="border", align_corners=False)
         crops = F.avg_pool2d(samples.reshape(x.shape[1], len(rows), 2 * S, 2 * S), 2)                       # (C, R_n, S, S)
         out = out.index_copy(0, rows, crops.transpose(0, 1))

@@ -1,23 +1,18 @@
 """The pictures of a bench: sorted bars of the ratio with the line at 1, and how cost grows."""
-import math
-
 from numpyvision.bench import report
 from numpyvision.plot import style
 
 FASTER, SLOWER = "#2a7f9e", "#c8553d"
 FAMILIES = {"conv": "#2a7f9e", "pool": "#6a9f58", "norm": "#b58b2a", "resize": "#8a6fb0", "loss": "#c8553d", "region": "#4c566a",
-            "update": "#8f8f8f"}
+            "update": "#8f8f8f", "step": style.INK}
 
 
 def family(group):
     """To which colour a group of operations belongs."""
-    words = {"conv": ("conv", "linear"), "pool": ("pool",), "norm": ("norm", "relu", "sigmoid", "add"),
-             "resize": ("nearest", "bilinear", "bicubic"), "loss": ("entropy", "BCE", "focal", "L1"), "update": ("update",)}
-    if group == "sigmoid BCE":
-        return "loss"
-    if group.startswith("RoI"):
-        return "region"
-    return next((name for name, parts in words.items() if any(part in group for part in parts)), "region")
+    words = {"loss": ("entropy", "BCE", "focal", "L1"), "region": ("RoI", "IoU", "NMS", "matching", "boxes", "patches"),
+             "resize": ("nearest", "bilinear", "bicubic", "nails"), "update": ("update",), "pool": ("pool",),
+             "norm": ("norm", "relu", "sigmoid", "add"), "conv": ("conv", "linear")}
+    return next((name for name, parts in words.items() if any(part in group for part in parts)), "step")
 
 
 def ratio_bars(results, against="torch", ax=None):
@@ -25,8 +20,8 @@ def ratio_bars(results, against="torch", ax=None):
 
     Sorted; at 1 both take the same time, on a logarithmic axis. -> ax.
     """
-    bars = []
-    groups = {}
+    from matplotlib import patches
+    bars, groups = [], {}
     for r in [*results.get("operations", ()), *results.get("steps", ())]:
         if against in r["ratio"]:
             groups.setdefault((r["group"], r["direction"]), []).append(r["ratio"][against][0])
@@ -36,27 +31,29 @@ def ratio_bars(results, against="torch", ax=None):
     ax = style.new_axes(ax, (8, 1.2 + 0.155 * len(bars)))
     steps = {r["group"] for r in results.get("steps", ())}
     for y, (mean, best, worst, _, group) in enumerate(bars):
-        colour = style.INK if group in steps else FAMILIES[family(group)]
-        ax.barh(y, mean, color=colour, height=0.72, alpha=1 if mean <= 1 else 0.75)
+        ax.barh(y, mean - 1, left=1, color=FAMILIES[family(group)], height=0.72, alpha=1 if mean <= 1 else 0.7)
         ax.plot([best, worst], [y, y], color=style.INK, linewidth=0.8)
-    low = min([0.05] + [b[1] for b in bars]) * 0.9
+    low, high = min([0.3] + [b[1] for b in bars]) * 0.9, max([2.0] + [b[2] for b in bars]) * 1.1
     ax.set_xscale("log")
-    ax.set(xlim=(low, max([2.0] + [b[2] * 1.1 for b in bars])), ylim=(-0.8, len(bars) - 0.2), yticks=range(len(bars)))
+    ax.set(xlim=(low, high), ylim=(-0.8, len(bars) - 0.2), yticks=range(len(bars)))
     style.plain(ax)
-    ticks = [t for t in (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5) if low <= t <= ax.get_xlim()[1]]
+    ticks = [t for t in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if low <= t <= high]
     ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
     ax.minorticks_off()
     ax.set_yticklabels([b[3] for b in bars], fontsize=7)
     for text, bar in zip(ax.get_yticklabels(), bars, strict=True):
         text.set_fontweight("bold" if bar[4] in steps else "normal")
     ax.axvline(1, color=style.INK, linewidth=1.4)
-    machine = results["machine"]
-    ax.set_xlabel(f"time divided by {against}'s, {machine['threads']} threads: left of 1 is faster; thin lines: best to worst size")
-    means = [b[0] for b in bars]
+    threads = results["machine"]["threads"]
+    ax.set_xlabel(f"time divided by {against}'s, {threads} threads: left of 1 is faster; thin lines: best to worst size", fontsize=8)
     every = [r["ratio"][against][0] for r in results.get("operations", ()) if against in r["ratio"]]
-    if every and not any(math.isnan(m) for m in means):
-        ax.axvline(report.geometric_mean(every), color=style.GREY, linewidth=1, linestyle="--")
-        ax.set_title(f"{len(every)} lines, geometric mean {report.geometric_mean(every):.2f} (dashed)", fontsize=10, color=style.INK)
+    if every:
+        mean = report.geometric_mean(every)
+        ax.axvline(mean, color=style.GREY, linewidth=1, linestyle="--")
+        ax.set_title(f"{len(every)} lines, geometric mean {mean:.2f} (dashed)", fontsize=10, color=style.INK)
+    shown = dict.fromkeys(family(b[4]) for b in bars)
+    handles = [patches.Patch(color=FAMILIES[name], label=name) for name in FAMILIES if name in shown]
+    ax.legend(handles=handles, fontsize=7, loc="lower right", frameon=False)
     return ax
 
 

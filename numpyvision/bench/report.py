@@ -36,7 +36,7 @@ def key(line):
 def merge(old, new):
     """Two results as one: new rows take the place of old ones with the same key, in the old order."""
     merged = {**old, **new}
-    for section in ("operations", "steps", "overhead", "scaling", "first_run"):
+    for section in ("operations", "steps", "overhead", "scaling", "first_run", "to_ap"):
         if section in old and section in new:
             rows = {key(line): line for line in old[section]} | {key(line): line for line in new[section]}
             merged[section] = list(rows.values())

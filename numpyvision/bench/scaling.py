@@ -14,6 +14,11 @@ def tasks(quick=False, others=None):
         yield _step("image side", "FCN, training step, 1 image", "fcn", 1, side, others)
     for batch in BATCHES[:2] if quick else BATCHES:
         yield _step("batch", "Mask R-CNN, training step, 128x128", "mask_rcnn", batch, 128, others)
+    yield from region_tasks(quick, others)
+
+
+def region_tasks(quick=False, others=None):
+    """RoI Align of more and more regions."""
     for count in REGIONS[:2] if quick else REGIONS:
         line = case("RoIs", "RoI Align 7x7, forward and backward", "roi_align", x=randn(4, 64, 64, 64), rois=rois(count, 4, 256),
                     output_size=7, spatial_scale=0.25)

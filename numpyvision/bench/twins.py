@@ -10,7 +10,6 @@ import numpy as np
 
 from numpyvision.bench import peers
 from numpyvision.boxes import convert
-from numpyvision.data import batches
 from numpyvision.layers import base, norm
 from numpyvision.models import pixels, regions
 from numpyvision.models.images import MEAN, SPREAD
@@ -218,12 +217,3 @@ def walk(prefix, layer):
     for name, value in vars(layer).items():
         for path, inner in base.sublayers(name, value):
             yield from walk(f"{prefix}.{path}" if prefix else path, inner)
-
-
-def predict_in_batches(twin, samples, size=8):
-    """What runs.predict does with a model, for a twin: samples -> one prediction each."""
-    found = []
-    for i in range(0, len(samples), size):
-        batch = batches.collate(samples[i:i + size])
-        found += list(twin.predict(batch.images, batch.sizes))
-    return found
