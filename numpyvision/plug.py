@@ -48,13 +48,11 @@ class plugged:
 
     def __exit__(self, *exc):
         stack, mine, self.stand_in = _stacks[self.original], self.stand_in, None
-        top = stack[-1] is mine
         stack.remove(mine)
         before = stack[-1] if stack else self.original
         if not stack:
             del _stacks[self.original]
-        if top:                                                    # else somebody else's stand-in is in place: it stays
-            replace({mine: before})
+        replace({mine: before})                                    # where a later stand-in took its place, there is nothing to replace
         _route()
 
 

@@ -1,6 +1,7 @@
 """A student's function inside a real model: what differs first is found and named; what agrees trains the model as the library does."""
 import functools
 import importlib
+import time
 
 import loop_ops
 import numpy as np
@@ -9,9 +10,9 @@ import pytest
 from numpyvision import plug, plugged
 from numpyvision.data import batches
 from numpyvision.data.scenes import Scenes
-from numpyvision.exercises import bugs_seen, divergence, side_by_side, trace
+from numpyvision.exercises import bugs_seen, divergence, side_by_side, trace, two_trainings
 from numpyvision.models.mask_rcnn import MaskRCNN
-from numpyvision.ops import norm, roi
+from numpyvision.ops import conv, roi
 from numpyvision.training import loop, optim
 
 ROI_ALIGN = roi.roi_align_forward
@@ -118,17 +119,22 @@ def test_loops_differ_nowhere(name):
     assert first_difference({name: getattr(loop_ops, name)}) is None
 
 
-def test_rounding_is_no_difference_and_decides_nothing():
-    """The last digits settle ties between anchors: were they handed on, other anchors would be positive from there on."""
-    noise = np.random.default_rng(0)
+def test_rounding_is_no_difference_and_does_not_add_up():
+    """In twenty layers it would: but each gets the recorded numbers, so that no box is chosen otherwise because of the ninth digit."""
+    rng = np.random.default_rng(0)
 
-    def box_iou(boxes1, boxes2):
-        return plug.find("box_iou")(boxes1, boxes2) * (1 + 1e-14 * noise.standard_normal((len(boxes1), len(boxes2))))
+    def conv2d_forward(x, w, b=None, stride=1, padding=0, dilation=1, groups=1):
+        out, cache = conv.conv2d_forward(x, w, b, stride, padding, dilation, groups)
+        near = out + (9e-9 * abs(out).max(initial=0) * rng.uniform(-1, 1, out.shape)).astype(out.dtype)
+        return near, cache
+    assert first_difference({"conv2d_forward": conv2d_forward}) is None
 
-    def group_norm_backward(dout, cache):
-        return tuple(g * (1 + 1e-14) for g in norm.group_norm_backward(dout, cache))
-    assert first_difference({"box_iou": lambda boxes1, boxes2: box_iou(boxes1, boxes2).astype(boxes1.dtype)}) is None
-    assert first_difference({"group_norm_backward": group_norm_backward}) is None
+
+def test_what_starts_at_zero_is_no_zero_here():
+    """A new model's biases are 0, and forgetting them would change nothing."""
+    def conv2d_forward(x, w, b=None, stride=1, padding=0, dilation=1, groups=1):
+        return conv.conv2d_forward(x, w, b if b is None else 0 * b, stride, padding, dilation, groups)
+    assert first_difference({"conv2d_forward": conv2d_forward}).op == "conv2d_forward"
 
 
 # ------------------------------------------------------------------------------------------------ what it says
@@ -261,8 +267,8 @@ def test_run_tells_the_first_difference():
 
 
 def test_run_trains_both_for_as_many_steps(monkeypatch):
-    monkeypatch.setattr(side_by_side, "SETTINGS", side_by_side.SETTINGS[:1])
-    monkeypatch.setattr(side_by_side, "HELD_OUT", 8)
+    monkeypatch.setattr(two_trainings, "SETTINGS", two_trainings.SETTINGS[:1])
+    monkeypatch.setattr(two_trainings, "HELD_OUT", 8)
     outcome = side_by_side.run("nms", loop_ops.nms, seconds=1, print=quiet, progress=False)
     training = outcome.training
     assert outcome.ok and len(training["mine"]["rows"]) == len(training["reference"]["rows"]) == training["steps"] >= 2
@@ -270,8 +276,22 @@ def test_run_trains_both_for_as_many_steps(monkeypatch):
     assert "AP (boxes)" in training["table"] and "AP (masks)" in training["table"]
 
 
+def test_a_function_that_turns_slow_ends_both_trainings_at_the_same_step(monkeypatch):
+    monkeypatch.setattr(two_trainings, "SETTINGS", two_trainings.SETTINGS[:1])
+    monkeypatch.setattr(two_trainings, "HELD_OUT", 8)
+    calls = []
+
+    def nms(boxes, scores, iou_threshold):
+        calls.extend([1] * (boxes.dtype == np.float32))
+        time.sleep(0.1 if 20 < len(calls) < 60 else 0)
+        return plug.find("nms")(boxes, scores, iou_threshold)
+    training = side_by_side.run("nms", nms, seconds=1, print=quiet, progress=False).training
+    rows = training["mine"]["rows"], training["reference"]["rows"]
+    assert training["steps"] == len(rows[0]) == len(rows[1]) and [r["lr"] for r in rows[0]] == [r["lr"] for r in rows[1]]
+
+
 def test_run_tells_what_stops_in_training(monkeypatch):
-    monkeypatch.setattr(side_by_side, "SETTINGS", side_by_side.SETTINGS[:1])
+    monkeypatch.setattr(two_trainings, "SETTINGS", two_trainings.SETTINGS[:1])
 
     def nms(boxes, scores, iou_threshold):
         if boxes.dtype == np.float32 and calls:
@@ -294,3 +314,18 @@ def test_mistakes_of_the_caller(name, text, model, match, tmp_path):
         path.write_text(text)
     with pytest.raises(ValueError, match=match):
         side_by_side.run(name, path, model, seconds=0, print=quiet, progress=False)
+
+
+@pytest.mark.parametrize("cost, chosen", [(lambda side: 0.0, 1), (lambda side: 0.1 * (side > 40), 0), (lambda side: 5 * (side > 40), 0)])
+def test_a_slow_function_trains_a_smaller_setting(monkeypatch, cost, chosen):
+    """Its time is simulated: a clock that only the function moves."""
+    now = [0.0]
+    settings = (two_trainings.Setting("small", True, 32, 1, 1), two_trainings.Setting("large", True, 64, 1, 10))
+    monkeypatch.setattr(two_trainings, "SETTINGS", settings)
+    monkeypatch.setattr(two_trainings.time, "perf_counter", lambda: now[0])
+
+    def nms(boxes, scores, iou_threshold):
+        now[0] += cost(boxes.max(initial=0))
+        return plug.find("nms")(boxes, scores, iou_threshold)
+    learn = functools.partial(two_trainings.train, "mask_rcnn")
+    assert two_trainings.choose("nms", nms, learn, 10)[0] is settings[chosen]
