@@ -185,7 +185,8 @@ def run(
 ):
     """Train a real model on your function.
 
-    First side by side with the library's: that stops at the first number that differs, and says where. Your file runs in this process, without the limits of a check.
+    First side by side with the library's: that stops at the first number that differs, and says where. Your file runs in this
+    process, without the limits of a check.
 
     \b
     Examples:

@@ -152,3 +152,24 @@ def test_run_hands_the_file_to_the_model(student, tmp_path, monkeypatch):
     assert student("run box_iou --in faster_rcnn --seconds 5")[0] == 0
     assert [str(a) for a in calls[0]] == ["numpyvision.boxes.iou:box_iou", "exercises/box_iou.py", "faster_rcnn", "5"]
     assert student("run box_iou")[0] == 1 and str(calls[1][2]) == "mask_rcnn"
+
+
+def test_every_help_has_examples(student):
+    from numpyvision import exercise_cli
+    names = [c.name or c.callback.__name__ for c in exercise_cli.app.registered_commands]
+    assert len(names) >= 9
+    for name in names:
+        code, out, _ = student(f"{name} --help")
+        assert code == 0 and "Examples:" in out and f"numpyvision exercise {name}" in out
+
+
+def test_the_list_loads_nothing_heavy(tmp_path):
+    import os
+    import subprocess
+
+    import numpyvision
+    code = ("import sys; from numpyvision import cli; assert cli.run(['exercise', 'list']) == 0;"
+            "print('loaded', {'numba', 'scipy', 'matplotlib', 'PIL', 'tqdm', 'numpyvision.contract'} & set(sys.modules))")
+    env = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(numpyvision.__file__))}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "loaded set()", done.stderr

@@ -81,6 +81,14 @@ def test_solutions_of_the_answer_pack_are_the_librarys_own_and_stand_alone(tmp_p
         assert callable(namespace[exercise.function_name]), name
 
 
+def test_a_line_a_student_groups_what_is_wrong():
+    def mark(name, code):
+        return grade.Mark("anna", grade.Verdict(name, code == "ok", code, ""))
+    line = grade.table([mark("nms", "sign"), mark("oks", "ok"), mark("keys", "sign"), mark("relu", "raises")]).splitlines()[1]
+    assert line.split(None, 2) == ["anna", "1/4", "sign: nms, keys; raises: relu"]
+    assert len(grade.table([mark(f"exercise_{i}", "raises") for i in range(99)]).splitlines()[1]) < 150
+
+
 def test_class_table_counts_the_commonest_first(tmp_path):
     def mark(student, code):
         return grade.Mark(student, grade.Verdict("box_iou", code == "ok", code, f"said of {code}"))

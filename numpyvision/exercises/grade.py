@@ -97,12 +97,13 @@ def _harmless(cell):
 
 
 def table(marks):
-    """A line a student: how many are right, and the diagnosis of each that is not."""
+    """A line a student: how many are right, and what is wrong with the others, cut to fit."""
     lines = []
     for student in dict.fromkeys(m.student for m in marks):
         own = [m.verdict for m in marks if m.student == student]
-        wrong = ", ".join(f"{v.name} {v.diagnosis}" for v in own if not v.ok)
-        lines.append((student, f"{sum(v.ok for v in own)}/{len(own)}", wrong))
+        codes = dict.fromkeys(v.diagnosis for v in own if not v.ok)
+        wrong = "; ".join(f"{code}: {', '.join(v.name for v in own if v.diagnosis == code)}" for code in codes)
+        lines.append((student, f"{sum(v.ok for v in own)}/{len(own)}", _cut(wrong, 120)))
     return _aligned([("student", "right", "not right"), *lines])
 
 
@@ -113,7 +114,7 @@ def class_table(marks, most=15):
     order = list(catalog.load())
     commonest = sorted(counts.items(), key=lambda item: (-item[1], order.index(item[0][0]), item[0][1]))[:most]
     example = {(v.name, v.diagnosis): v.message for v in reversed(wrong)}
-    rows = [(str(n), f"{100 * n / sum(m.verdict.name == name for m in marks):.0f} %", name, code, _cut(example[name, code]))
+    rows = [(str(n), f"{100 * n / sum(m.verdict.name == name for m in marks):.0f} %", name, code, _cut(example[name, code], 90))
             for (name, code), n in commonest]
     right = sum(m.verdict.ok for m in marks)
     head = f"{right} of {len(marks)} right, {len({m.student for m in marks})} students"
@@ -125,6 +126,6 @@ def _aligned(rows):
     return "\n".join("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
-def _cut(text, width=90):
+def _cut(text, width):
     text = " ".join(text.split())
     return text if len(text) <= width else text[:width - 3] + "..."
