@@ -22,8 +22,14 @@ def run(names=(), sections=(), json_file=None, out=None, quick=False, num_thread
     others = peers.installed()
     results = {"machine": machine.describe()}
     print(report.head(results["machine"]), flush=True)
+
+    def keep(section, row):
+        """Every line is kept as soon as it is there: who interrupts a bench has lost only the line that ran."""
+        results.setdefault(section, []).append(row)
+        if json_file:
+            report.save(report.merge(before, results), json_file)
     for section in sections:
-        results |= MEASURE[section](names, quick, others, 0.03 if quick else 0.4)
+        MEASURE[section](names, quick, others, 0.03 if quick else 0.4, keep)
     return _finish(report.merge(before, results), json_file, out)
 
 
@@ -33,50 +39,52 @@ def check_names(names, sections):
     if unknown:
         raise ValueError(f"sections are {', '.join(SECTIONS)}, got {unknown[0]!r}")
     known = [c.group for c in operations.CASES] + [c.op for c in operations.CASES] + [t for e in operations.EXTRAS for t in e[:2]]
+    known += [c.name for c in operations.CASES] + list(first_run.PARTS)
     for name in names:
-        if not operations.wanted([name], *known, *steps.MODELS):
+        if not operations.wanted([name], *known, *steps.MODELS, *scaling.GROUPS):
             raise ValueError(f"nothing in the bench is called {name!r}; operations are "
                              f"{', '.join(dict.fromkeys(c.op for c in operations.CASES))}, models {', '.join(steps.MODELS)}")
 
 
-def _operations(names, quick, others, budget):
+def _operations(names, quick, others, budget, keep):
     total = 2 * operations.count(names, quick)
-    return _show("operations", _rows(operations.tasks(names, quick, others), budget, total, quick))
+    _show(_rows("operations", operations.tasks(names, quick, others), budget, total, quick, keep))
 
 
-def _steps(names, quick, others, budget):
-    return _show("steps", _rows(steps.tasks(names, quick, bool(others)), 3 * budget, 6, quick))
+def _steps(names, quick, others, budget, keep):
+    _show(_rows("steps", steps.tasks(names, quick, bool(others)), 3 * budget, 6, quick, keep))
 
 
-def _overhead(names, quick, others, budget):
-    rows = _rows(overhead.tasks(names, _torch(others)), budget / 4, 32, quick)
-    return _show("overhead", rows, "us", 1000)
+def _overhead(names, quick, others, budget, keep):
+    _show(_rows("overhead", overhead.tasks(names, _torch(others)), budget / 4, 32, quick, keep), "us", 1000)
 
 
-def _scaling(names, quick, others, budget):
-    rows = _rows(scaling.tasks(quick, _torch(others)), budget, 14, quick)
+def _scaling(names, quick, others, budget, keep):
+    rows = _rows("scaling", scaling.tasks(names, quick, _torch(others)), budget, 14, quick, keep)
     before = threads.get_num_threads()
     try:
-        for n, task in scaling.thread_tasks(_torch(others)):
+        for n, task in scaling.thread_tasks(names, _torch(others)):
             scaling.set_threads(n)
-            rows.append(report.row(task, budget, quick))
+            rows += _rows("scaling", [task], budget, 1, quick, keep)
     finally:
         scaling.set_threads(before)
-    return _show("scaling", rows)
+    _show(rows)
 
 
-def _first_run(names, quick, others, budget):
+def _first_run(names, quick, others, budget, keep):
     print("the first run: processes of their own, a minute", flush=True)
-    rows = first_run.measure(quick)
-    print("\n" + first_run.text(rows))
-    return {"first_run": rows}
+    _tell("first_run", first_run.measure(names, quick), keep)
 
 
-def _to_ap(names, quick, others, budget):
+def _to_ap(names, quick, others, budget, keep):
     print("from nothing to an AP: two whole trainings", flush=True)
-    rows = to_ap.measure(quick)
-    print("\n" + first_run.text(rows))
-    return {"to_ap": rows}
+    _tell("to_ap", to_ap.measure(quick), keep)
+
+
+def _tell(section, rows, keep):
+    for row in rows:
+        print(first_run.text([row]), flush=True)
+        keep(section, row)
 
 
 MEASURE = {"ops": _operations, "steps": _steps, "overhead": _overhead, "scaling": _scaling, "first_run": _first_run, "to_ap": _to_ap}
@@ -88,29 +96,28 @@ def _torch(others):
     return {name: other for name, other in others.items() if name == "torch"}
 
 
-def _rows(tasks, budget, total, quick=False):
-    """Measure every Task, with a bar; its lines are written as they come, so that an interrupted bench has said something."""
+def _rows(section, tasks, budget, total, quick, keep):
+    """Measure every Task, with a bar from the second second on."""
     rows = []
     with tqdm(total=total, unit="line", delay=2, mininterval=1, leave=False, dynamic_ncols=True, file=sys.stderr) as bar:
         for task in tasks:
             bar.set_postfix_str(task.key, refresh=False)
             rows.append(report.row(task, budget, quick))
+            keep(section, rows[-1])
             bar.update()
     return rows
 
 
-def _show(section, rows, unit="ms", factor=1):
+def _show(rows, unit="ms", factor=1):
     if rows:
         shown = [{**r, "ms": {name: factor * ms for name, ms in r["ms"].items()}} for r in rows]
         print("\n" + report.table(shown, unit), flush=True)
-    return {section: rows} if rows else {}
 
 
 def _finish(results, json_file, out):
     summary = report.summary(results)
     print(f"\n{summary}" if summary else "")
     if json_file:
-        report.save(results, json_file)
         print(f"{json_file}: all of it")
     if out and any(r["ratio"].get("torch") for r in [*results.get("operations", ()), *results.get("steps", ())]):
         style.save(picture.ratio_bars(results).figure, out)

@@ -14,12 +14,12 @@ from pathlib import Path
 TRAIN = [sys.executable, "-m", "numpyvision", "train", "mask_rcnn", "--out"]
 FIRST_STEP = re.compile(rb"[ |]1/\d+ \[")         # tqdm's bar after one step
 MEMORY = """
-import sys, time, numpy as np
 from numpyvision.bench import first_run, steps
-model, recipe, batch = steps.prepare("mask_rcnn", {batch}, {side}, 0)
-step = steps.training(model, recipe, batch) if {ours} else steps.twin_training(model, recipe, batch)[1]
-if {ours}:
-    step()                                          # ours is compiled or loaded now, which is not part of a step
+def ready(batch, side):
+    model, recipe, batch = steps.prepare("mask_rcnn", batch, side, 0)
+    return steps.training(model, recipe, batch) if {ours} else steps.twin_training(model, recipe, batch)[1]
+ready(1, 64)()                                      # one small step: the code is loaded or compiled, which is not part of a step's memory
+step = ready({batch}, {side})
 before = first_run.reset_peak()
 for _ in range(3):
     step()
@@ -27,14 +27,24 @@ print(before, first_run.peak())
 """
 
 
-def measure(quick=False):
-    """-> rows {"group": "first run", "name": what, "direction": "", "value": number, "unit": "s" or "MB"}."""
-    rows = [_row("python -c pass", _process_seconds("pass"), "s"), _row("import numpyvision", _process_seconds("import numpyvision"), "s")]
-    with tempfile.TemporaryDirectory() as folder:
-        if not quick:
-            rows.append(_row("train mask_rcnn: first step shown, never compiled", first_step(folder, "cold"), "s"))
-            rows.append(_row("the same, compiled before", min(first_step(folder, f"warm{i}") for i in range(3)), "s"))
-    return rows + memory()
+PARTS = ("import", "compilation", "memory")
+
+
+def measure(names=(), quick=False):
+    """Rows, one by one: {"group": "first run", "name": what, "direction": unit, "value": number, "unit": "s" or "MB"}.
+
+    names: of PARTS, all where none is given. quick leaves compilation out.
+    """
+    chosen = [part for part in PARTS if not names or part in names]
+    if "import" in chosen:
+        yield _row("python -c pass", _process_seconds("pass"), "s")
+        yield _row("import numpyvision", _process_seconds("import numpyvision"), "s")
+    if "compilation" in chosen and not quick:
+        with tempfile.TemporaryDirectory() as folder:
+            yield _row("train mask_rcnn: first step shown, never compiled", first_step(folder, "cold"), "s")
+            yield _row("the same, compiled before", min(first_step(folder, f"warm{i}") for i in range(3)), "s")
+    if "memory" in chosen:
+        yield from memory()
 
 
 def _row(name, value, unit):
@@ -82,16 +92,13 @@ def first_step(cache, out):
 
 def memory(batch=4, side=128):
     """Rows: how much memory three training steps of Mask R-CNN need at most, beyond what was in use before them, and the process's peak."""
-    rows = []
     for name, ours in (("ours", True), ("torch", False)):
-        if not Path("/proc/self/clear_refs").exists() or not (ours or importlib.util.find_spec("torch")):
-            continue
-        done = subprocess.run([sys.executable, "-c", MEMORY.format(batch=batch, side=side, ours=ours)], capture_output=True, text=True,
-                              env=environment(), check=True)
-        before, peak = map(float, done.stdout.split()[-2:])
-        rows += [_row(f"Mask R-CNN step, peak above the start, {name}", peak - before, "MB"),
-                 _row(f"Mask R-CNN step, peak of the process, {name}", peak, "MB")]
-    return rows
+        if Path("/proc/self/clear_refs").exists() and (ours or importlib.util.find_spec("torch")):
+            done = subprocess.run([sys.executable, "-c", MEMORY.format(batch=batch, side=side, ours=ours)], capture_output=True, text=True,
+                                  env=environment(), check=True)
+            before, peak = map(float, done.stdout.split()[-2:])
+            yield _row(f"Mask R-CNN step, peak above the start, {name}", peak - before, "MB")
+            yield _row(f"Mask R-CNN step, peak of the process, {name}", peak, "MB")
 
 
 def reset_peak():

@@ -205,7 +205,7 @@ def tasks(names=(), quick=False, others=None):
     """
     known = contract.operations()
     for line in CASES:
-        if line.op in known and wanted(names, line.group, line.op) and not (quick and line.big):
+        if line.op in known and wanted(names, line.group, line.op, line.name) and not (quick and line.big):
             yield from pair(line, *known[line.op], others or {})
     for group, op, make in EXTRAS:
         if wanted(names, group, op):
@@ -218,7 +218,8 @@ def wanted(names, *texts):
 
 def count(names=(), quick=False):
     """How many cases tasks() will go through, for a progress bar."""
-    return sum(wanted(names, c.group, c.op) and not (quick and c.big) for c in CASES) + sum(wanted(names, g, o) for g, o, _ in EXTRAS)
+    lines = sum(wanted(names, c.group, c.op, c.name) and not (quick and c.big) for c in CASES)
+    return lines + sum(wanted(names, group, op) for group, op, _ in EXTRAS)
 
 
 def pair(line, forward, backward, others):

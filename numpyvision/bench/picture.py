@@ -1,4 +1,6 @@
 """The pictures of a bench: sorted bars of the ratio with the line at 1, and how cost grows."""
+import math
+
 from numpyvision.bench import report
 from numpyvision.plot import style
 
@@ -37,7 +39,9 @@ def ratio_bars(results, against="torch", ax=None):
     ax.set_xscale("log")
     ax.set(xlim=(low, high), ylim=(-0.8, len(bars) - 0.2), yticks=range(len(bars)))
     style.plain(ax)
-    ticks = [t for t in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if low <= t <= high]
+    step = 1 if math.log10(high / low) < 2.5 else 3                      # every tick, or the powers of ten
+    ticks = [t for t in (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)[::step]
+             if low <= t <= high]
     ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
     ax.minorticks_off()
     ax.set_yticklabels([b[3] for b in bars], fontsize=7)

@@ -17,7 +17,7 @@ ORDER = ("compiled", "readable", "torch", "onnxruntime")
 def row(task, budget=0.4, quick=False):
     """Measure one Task; quick leaves the readable body out."""
     fast = {name: work for name, work in task.work.items() if name != "readable"}
-    times = measure.interleave(fast, budget, (3, 20) if quick else (7, 60))
+    times = measure.interleave(fast, budget, (3, 20) if quick else (5, 60))
     ratios = {name: [round(r, 4) for r in measure.ratio(times["compiled"], times[name])] for name in fast if name != "compiled"}
     if not quick and "readable" in task.work:
         times["readable"] = measure.once(task.work["readable"])

@@ -8,13 +8,19 @@ from numpyvision.bench.operations import case, randn, rois
 SIDES, BATCHES, REGIONS = (64, 128, 256, 512, 1024), (1, 2, 4, 8, 16), (16, 64, 256, 1024)
 
 
-def tasks(quick=False, others=None):
+GROUPS = ("image side", "batch", "RoIs", "threads")
+
+
+def tasks(names=(), quick=False, others=None):
     """Tasks whose group is what grows, whose name says what is timed, and whose direction ends in the number: "side 256"."""
-    for side in SIDES[:2] if quick else SIDES:
-        yield _step("image side", "FCN, training step, 1 image", "fcn", 1, side, others)
-    for batch in BATCHES[:2] if quick else BATCHES:
-        yield _step("batch", "Mask R-CNN, training step, 128x128", "mask_rcnn", batch, 128, others)
-    yield from region_tasks(quick, others)
+    if operations.wanted(names, "image side"):
+        for side in SIDES[:2] if quick else SIDES:
+            yield _step("image side", "FCN, training step, 1 image", "fcn", 1, side, others)
+    if operations.wanted(names, "batch"):
+        for batch in BATCHES[:2] if quick else BATCHES:
+            yield _step("batch", "Mask R-CNN, training step, 128x128", "mask_rcnn", batch, 128, others)
+    if operations.wanted(names, "RoIs"):
+        yield from region_tasks(quick, others)
 
 
 def region_tasks(quick=False, others=None):
@@ -27,9 +33,9 @@ def region_tasks(quick=False, others=None):
         yield operations.Task(line.group, line.name, f"RoIs {count}", work)
 
 
-def thread_tasks(others=None):
+def thread_tasks(names=(), others=None):
     """(n, Task) for every number of threads: the caller sets n threads before it measures the task."""
-    for n in range(1, threads.max_threads() + 1):
+    for n in range(1, threads.max_threads() + 1) if operations.wanted(names, "threads") else ():
         yield n, _step("threads", "Mask R-CNN, training step, 4 x 128x128", "mask_rcnn", 4, 128, others, n)
 
 

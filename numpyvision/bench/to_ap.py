@@ -18,9 +18,8 @@ CHILD = "from numpyvision.bench import to_ap; to_ap.child({ours}, {name!r}, {ste
 
 
 def measure(quick=False, name="faster_rcnn"):
-    """-> rows {"group", "name", "direction", "value", "unit"}: seconds and AP of both. quick: the recipe's short setting."""
+    """Rows {"group", "name", "direction", "value", "unit"}, one by one: seconds and AP of both. quick: the recipe's short setting."""
     steps = runs.make_config(name, "scenes", runs.open_data("scenes"), short=quick)["recipe"]["steps"]
-    rows = []
     for who, ours in (("ours", True), ("torch twin", False)):
         if ours or importlib.util.find_spec("torch"):
             start = time.perf_counter()
@@ -31,9 +30,8 @@ def measure(quick=False, name="faster_rcnn"):
             rest = process.communicate()[0]
             if process.returncode or trained.strip() != "trained":
                 raise RuntimeError(f"the training of {who} ended with exit code {process.returncode}")
-            rows += [{"group": "to AP", "name": f"{name}, {steps} steps, {who}", "direction": unit, "value": value, "unit": unit}
-                     for unit, value in (("s", round(seconds, 1)), ("AP", float(rest.split()[-1])))]
-    return rows
+            yield from ({"group": "to AP", "name": f"{name}, {steps} steps, {who}", "direction": unit, "value": value, "unit": unit}
+                     for unit, value in (("s", round(seconds, 1)), ("AP", float(rest.split()[-1]))))
 
 
 def child(ours, name, steps):
