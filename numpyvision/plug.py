@@ -78,13 +78,18 @@ def stand_in(function, before):
 def functions():
     """{name: [the library's functions of that name]}, everything that can be plugged."""
     found = {}
-    for folder in FOLDERS:
-        package = importlib.import_module(f"numpyvision.{folder}")
-        for info in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
-            for name, value in vars(importlib.import_module(info.name)).items():
-                if isinstance(value, types.FunctionType) and value.__module__ == info.name and not name.startswith("_"):
-                    found.setdefault(name, []).append(unplugged(value))
+    for module in modules():
+        for name, value in vars(importlib.import_module(module)).items():
+            if isinstance(value, types.FunctionType) and value.__module__ == module and not name.startswith("_"):
+                found.setdefault(name, []).append(unplugged(value))
     return found
+
+
+@functools.cache
+def modules():
+    """The full names of all modules in FOLDERS."""
+    packages = [importlib.import_module(f"numpyvision.{folder}") for folder in FOLDERS]
+    return [info.name for package in packages for info in pkgutil.iter_modules(package.__path__, package.__name__ + ".")]
 
 
 def find(name):
@@ -218,9 +223,16 @@ _compiled = backend.compiled
 
 
 def _compiled_if_faithful(*arrays):
-    """backend.compiled, but False for a function whose readable body calls a plugged one, be it through others."""
-    frame = sys._getframe(1)
-    return _compiled(*arrays) and not _reaches(frame.f_code, id(frame.f_globals), Globals(frame.f_globals))
+    """backend.compiled, but False for a function whose readable body calls a plugged one, be it through others.
+
+    A helper may ask in a function's place (`_runs_compiled`), so the functions of the same file that called it are looked at too.
+    """
+    frame = asking = sys._getframe(1)
+    while frame is not None and frame.f_globals is asking.f_globals:
+        if _reaches(frame.f_code, id(frame.f_globals), Globals(frame.f_globals)):
+            return False
+        frame = frame.f_back
+    return _compiled(*arrays)
 
 
 class Globals:

@@ -1,4 +1,5 @@
 """A function plugged in is called everywhere, compiled or not, and everything is as before when the `with` ends."""
+import contextlib
 import importlib
 import pathlib
 import sys
@@ -11,6 +12,7 @@ import whole_model
 import numpyvision
 from numpyvision import contract, models, plug, plugged
 from numpyvision.boxes import iou, nms
+from numpyvision.data.sample import Sample
 from numpyvision.layers import blocks, upsample
 from numpyvision.ops import activation, conv, resize, roi
 
@@ -169,6 +171,45 @@ def test_mask_rcnn_calls_mine_and_computes_the_same(name, everything):
     with plugged(name, mine):
         got = losses()
     assert calls and all(abs(got[key] - want[key]) <= 1e-12 * abs(want[key]) for key in want)
+
+
+def calls_of_everything(run):
+    """{name: how often it is called} of every function of ops/, boxes/ and losses/ that run() calls in readable bodies."""
+    watched = {name: counted(plug.find(name)) for name in
+               (f"{f.__module__}.{name}" for name, functions in plug.functions().items() for f in functions)
+               if name.split(".")[1] in ("ops", "boxes", "losses")}
+    with contextlib.ExitStack() as stack, numpyvision.use("numpy"):
+        for name, (mine, _) in watched.items():
+            stack.enter_context(plugged(name, mine))
+        run()
+    return {name: len(calls) for name, (_, calls) in watched.items() if calls}
+
+
+@pytest.mark.parametrize("kind", ["detector", "fcn", "deconvnet"])
+def test_nothing_compiled_goes_round_any_function(kind):
+    """Whatever the readable bodies of a whole model call, they call just as often when the compiled loops are on."""
+    if kind == "detector":
+        model, images, targets, sizes = whole_model.scene(detach_proposals=False)
+    else:
+        rng = np.random.default_rng(0)
+        shape = dict(widths=[2] * 5, convs=[1] * 5) if kind == "fcn" else dict(widths=[2] * 3, convs=[1] * 3, fc_channels=2, fc_size=3)
+        model = models.build(kind, dict(classes=["background", "a", "b"], **shape), rng=rng, dtype=np.float64)
+        images, sizes = rng.random((2, 3, 32, 32)), np.array([[32, 32], [32, 32]])
+        targets = [Sample(images[i], np.zeros((0, 4)), np.zeros(0, np.int64), semantic=rng.integers(0, 3, (32, 32)).astype(np.uint8))
+                   for i in range(2)]
+
+    def run():
+        losses, cache = model.forward(images, targets, sizes, rng=np.random.default_rng(0))
+        model.backward(dict.fromkeys(losses, 1.0), cache)
+        model.predict(images, sizes)
+    want, wrong = calls_of_everything(run), {}
+    for name, count in want.items():
+        mine, calls = counted(plug.find(name))
+        with plugged(name, mine):
+            run()
+        if len(calls) != count:
+            wrong[name] = count, len(calls)
+    assert len(want) > 20 and not wrong
 
 
 def test_the_contract_tests_what_is_plugged(everything):
