@@ -46,7 +46,7 @@ def test_a_mistake_is_named(name, place):
     bug, wrong = mutants.functions(name)[place]
     verdict = judge(name, wrong)
     assert not verdict.ok and verdict.diagnosis == bug.code and bug.code in check.DIAGNOSES
-    assert "it stops with" not in verdict.message, "a mistake that raises is not what a student would have to be told"
+    assert "It stops with" not in verdict.message, "a mistake that raises is not what a student would have to be told"
     assert bug.why[1:] in verdict.message or bug.code == "mutates-input" and "writes into its input x" in verdict.message
 
 
