@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 
 LEAST = 0.001        # seconds that one measurement takes at least: what is quicker runs several times in it
-PAUSE = 0.002        # before each measurement: idle threads of the other library go to sleep meanwhile
+PAUSE = 0.02         # before each measurement: OpenMP's idle threads spin for some 10 ms before they let go of their processor
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def interleave(functions, budget=0.5, rounds=(5, 60)):
         function()
         once[name] = time.perf_counter() - start
         counts[name] = max(1, round(LEAST / max(once[name], 1e-7)))
-    a_round = sum(once[name] * counts[name] for name in functions)
+    a_round = sum(once[name] * counts[name] + PAUSE for name in functions)
     number = int(min(max(budget * len(functions) / a_round, rounds[0]), rounds[1]))
     seconds = {name: [] for name in functions}
     for _ in range(number):
