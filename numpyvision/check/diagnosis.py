@@ -17,6 +17,7 @@ from numpyvision.check.report import KINK, OK, UNKNOWN
 COLUMNS = ((1e-3, 1000), (6e-3, 200), (3e-2, 40), (np.inf, 12))
 ROWS = ((1e-3, 1000), (6e-3, 200), (3e-2, 40), (np.inf, 12))
 NUMBERS = 4_000_000    # of A at most
+PATIENCE = 5           # seconds after which the dearest rules are left out
 STRONG = 1e-5          # of A's largest entry: two entries that differ by less are equal
 
 
@@ -24,7 +25,8 @@ class Evidences:
     """The evidence on each failing input of one problem, gathered when asked for."""
 
     def __init__(self, problem, rng):
-        self.problem, self.rng, self.found = problem, rng, {}
+        self.problem, self.rng, self.found, self.read = problem, rng, {}, {}
+        self.start = time.perf_counter()
 
     def of(self, name):
         """The Evidence on this input."""
@@ -33,19 +35,21 @@ class Evidences:
         return self.found[name]
 
     @cached_property
-    def rows(self):
-        """(M',) the output numbers whose rows of B are read: all, or a sample."""
-        size = len(difference.as_vector(self.problem.here))
-        return sample(size, allowed(ROWS, lambda: self.problem.claim(self.problem.dout)), self.rng)
+    def most_rows(self):
+        """How many rows of B may be read."""
+        return allowed(ROWS, lambda: self.problem.claim(self.problem.dout))
 
-    @cached_property
-    def claims(self):
-        """[{name: gradient}], one for each of these rows."""
-        size, made = len(difference.as_vector(self.problem.here)), []
-        for m in self.rows:
+    def row(self, m):
+        """Row m of B: {name: gradient} for a dout that is 1 at output number m."""
+        if m not in self.read:
+            size = len(difference.as_vector(self.problem.here))
             dout = difference.from_vector(difference.one_hot((size,), m), self.problem.here)
-            made.append({n: np.asarray(g) for n, g in self.problem.claim(dout).items() if g is not None})
-        return made
+            self.read[m] = {n: np.asarray(g).ravel() for n, g in self.problem.claim(dout).items() if g is not None}
+        return self.read[m]
+
+    def late(self):
+        """Whether so much time is gone that what is dear should be left out."""
+        return time.perf_counter() - self.start > PATIENCE
 
 
 class Evidence:
@@ -85,16 +89,30 @@ class Evidence:
         return np.stack([s.column for _, s in self.smooth], axis=1)
 
     @cached_property
+    def rows(self):
+        """(M',) the output numbers whose rows are read: all, or those that depend most on the elements that were measured."""
+        size, limit = len(self.everything), self.looked.most_rows
+        if size <= limit:
+            return np.arange(size)
+        strongest = np.argsort(-abs(self.everything), axis=0, kind="stable")[:max(limit // len(self.columns), 1)]
+        return np.unique(np.append(strongest.ravel()[:limit], sample(size, max(limit // 4, 1), self.looked.rng)))
+
+    @cached_property
     def A(self):
-        return self.everything[self.looked.rows]
+        return self.everything[self.rows]
+
+    @cached_property
+    def claims(self):
+        """(M', all elements) the same rows of B, unsampled."""
+        return np.stack([self.looked.row(m)[self.name] for m in self.rows])
 
     @cached_property
     def B(self):
-        return np.stack([c[self.name].ravel()[self.columns] for c in self.looked.claims])
+        return self.claims[:, self.columns]
 
     def along(self, direction):
         """A @ direction, (M',), over all elements of the input, measured with two forwards."""
-        return difference.slope_at(self.problem, {self.name: direction}, self.problem.eps).column[self.looked.rows]
+        return difference.slope_at(self.problem, {self.name: direction}, self.problem.eps).column[self.rows]
 
     @cached_property
     def scale(self):
@@ -142,12 +160,12 @@ class Evidence:
     @cached_property
     def all_rows(self):
         """Whether no output was left out."""
-        return len(self.looked.rows) == len(self.everything)
+        return len(self.rows) == len(self.everything)
 
     @cached_property
     def row_index(self):
         """One array of indices an output axis, for the rows of A."""
-        return np.unravel_index(self.looked.rows, self.out_shape) if self.out_shape else ()
+        return np.unravel_index(self.rows, self.out_shape) if self.out_shape else ()
 
     @cached_property
     def column_index(self):

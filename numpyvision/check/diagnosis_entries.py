@@ -97,7 +97,7 @@ def ratio_of_entries(A, B, tolerance):
         return None
     ratios = B[large] / A[large]
     c = float(np.median(ratios))
-    if abs(ratios - c).max() > 1e-3 * max(abs(c), 1):
+    if abs(ratios - c).max() > 1e-3 * max(abs(c), 1) or (abs(B - c * A)[wrong] > 10 * tolerance).any():
         return None
     share = f"{int(wrong.sum())} of {int(used.sum())} single slopes are"
     if abs(c) < 1e-3:

@@ -90,7 +90,7 @@ def one_path(e):
     if e.shape == e.out_shape:
         order = np.random.default_rng(5).permutation(int(np.prod(e.shape)))
         half = order[:len(order) // 2]
-        rows, columns = np.isin(e.looked.rows, half), ~np.isin(e.columns, half)
+        rows, columns = np.isin(e.rows, half), ~np.isin(e.columns, half)
         A, R = A[rows][:, columns], R[rows][:, columns]
     if min(A.shape) < 2 or abs(R).max(initial=0.0) <= 10 * e.tolerance or A.size > 400_000:
         return None
@@ -113,6 +113,8 @@ def _by_multiple(b, text):
 
 def nearest(e):
     """No exact pattern. What is missing may look like a part of the truth (a lost path), what is too much like one counted twice."""
+    if not e.complete and len(e.columns) < 30:                         # too little was seen to guess
+        return None
     used, lost, spurious = uses(e)
     wrong = abs(e.R) > e.tolerance
     if not spurious.any() and lost.sum() > 0.6 * wrong.sum() and (used & ~wrong).any():

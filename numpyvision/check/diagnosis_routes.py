@@ -79,7 +79,7 @@ def _copies(e, used, spurious):
     rows = np.flatnonzero(spurious.any(axis=1))
     with np.errstate(all="ignore"):
         times = e.B[rows].sum(axis=1) / e.A[rows].sum(axis=1)
-    multiple = (times > 1.5) & (abs(times - np.round(times)) < 1e-3)
+        multiple = (times > 1.5) & (abs(times - np.round(times)) < 1e-3)
     again = [twice or (abs(e.A[right] - e.B[m]) <= e.tolerance).all(axis=1).any() for m, twice in zip(rows, multiple, strict=True)]
     return np.mean(again) > 0.5
 
@@ -88,15 +88,14 @@ def redistributed(e):
     """The right amount of gradient leaves every output, but it is shared out otherwise: to the nearest cell, half a pixel away."""
     if len(e.A) < 2 or len(e.shape) < 3:
         return None
-    claims = np.stack([c[e.name].ravel() for c in e.looked.claims])                                 # all elements, not S of them
-    sums, claimed = e.along(np.ones(e.shape)), claims.sum(axis=1)
+    sums, claimed = e.along(np.ones(e.shape)), e.claims.sum(axis=1)                                # of all elements, not of the S
     full = abs(sums) > 1e-3 * e.scale
     if not full.mean() > 0.5 or (abs(sums - claimed) > 1e-4 * abs(sums).max()).any():
         return None
     wrong, moved = (abs(e.R) > e.tolerance).any(axis=1) & full, []
     for axis in range(2, len(e.shape)):                                # how far the centre of mass of each wrong row is moved
         place = np.indices(e.shape)[axis].astype(float)
-        way = (claims[wrong] @ place.ravel() - e.along(place)[wrong]) / sums[wrong]
+        way = (e.claims[wrong] @ place.ravel() - e.along(place)[wrong]) / sums[wrong]
         middle = float(np.median(way))
         moved.append(middle if (abs(way - middle) <= 1e-3).mean() > 0.5 else np.nan)
     if np.isfinite(moved).all() and np.abs(moved).max(initial=0) > 1e-3:

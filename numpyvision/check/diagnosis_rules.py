@@ -101,4 +101,7 @@ def explain(e):
         found = rule(e)
         if found is not None:
             return rank, found[0], found[1]
+    if not e.complete:
+        return len(RULES), UNKNOWN, (f"Only {len(e.slopes)} of its {e.g.size} elements were looked at, because a call takes long: "
+                                     "check a smaller input, where every one is.")
     return len(RULES), UNKNOWN, f"{int(e.wrong.sum())} of {len(e.columns)} elements that were looked at are wrong."

@@ -135,7 +135,7 @@ def _claimed_once(layer, dout, cache, inputs, args):
                for n, a in ((f"{what}.{n}".removesuffix(".array"), a) for n, a in calls.arrays_of(value))]
     before = calls.copies(watched)
     claimed = None
-    for _ in range(form.REPEATS):
+    for _ in form.repeated():
         dx, grads = _two_gradients(guarded("backward", layer.backward, dout, cache), inputs, args)
         found = {n: g if g is None else np.array(g) for n, g in {**dx, **tree.flatten(grads)}.items()}
         form.unwritten("backward", before, watched)

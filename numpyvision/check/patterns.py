@@ -58,7 +58,28 @@ def evidence(a, b, wrong, axes, name):
     offset = (a - b)[wrong]
     if wrong.sum() > 1 and np.ptp(offset) <= 1e-6 * abs(offset).max():
         return slices[0] or "wrong-forward", f"All of them are off by the same {offset[0]:+.6g}. {slices[1]}".strip()
+    if not slices[0] and (each := _each_along_an_axis(a, b, axes)):
+        return each
     return slices[0] or "wrong-forward", slices[1]
+
+
+def _each_along_an_axis(a, b, axes):
+    """An offset or a factor that is one number for each channel (image, column), such as a bias or a scale."""
+    for axis in range(a.ndim):
+        rest = tuple(i for i in range(a.ndim) if i != axis)
+        if a.shape[axis] < 2 or a.size // a.shape[axis] < 2:
+            continue
+        offset = a - b
+        if (np.ptp(offset, axis=rest) <= 1e-6 * abs(offset).max()).all():
+            return "wrong-forward", f"They are off by one number for each {axes[axis]}: {_short(offset.mean(axis=rest))}."
+        scale = (a * b).sum(axis=rest, keepdims=True) / np.maximum((b * b).sum(axis=rest, keepdims=True), 1e-300)
+        if (abs(a - scale * b) <= 1e-6 * abs(a).max()).all():
+            return "constant-factor", f"They are right but for one factor for each {axes[axis]}: {_short(scale.ravel())}."
+    return None
+
+
+def _short(values):
+    return ", ".join(f"{v:.4g}" for v in values[:4]) + (", ..." if len(values) > 4 else "")
 
 
 def differing(a, b, tolerance=SAME):
