@@ -25,15 +25,21 @@ class Recipe:
     extra: dict = field(default_factory=dict)
 
 
-def faster_rcnn(classes, spec="scenes", **branches):
+def faster_rcnn(classes, spec="scenes", object_size=None, **branches):
     """Small Faster R-CNN. A photograph is brought to 240 pixels, more than a scene has: its anchors are larger and its objects more.
 
+    object_size: the median side of the data's objects, as a share of the image's short side. Below 1/12, which is 20 of 240 pixels (a
+    nucleus has 12), the photograph is brought to 384 and the anchors are half as large.
     branches: which heads a Mask R-CNN has besides.
     """
     if spec.startswith("scenes"):
         return Recipe(model=dict(classes=list(classes), **branches), steps=1800, batch_size=8, lr=0.03)
     photos = dict(anchor_sizes=[[16, 24], [36, 54], [80, 120]], rpn_samples=128, roi_samples=64, pre_nms=400, post_nms=100)
-    return Recipe(model=dict(classes=list(classes), **branches) | photos, steps=1000, batch_size=4, lr=0.02, short_steps=20, short_side=240)
+    if object_size is None or object_size > 1 / 12:
+        return Recipe(model=dict(classes=list(classes), **branches) | photos, steps=1000, batch_size=4, lr=0.02, short_steps=20,
+                      short_side=240)
+    small = dict(anchor_sizes=[[8, 12], [18, 26], [40, 60]], rpn_samples=256, roi_samples=128, pre_nms=800, post_nms=200)
+    return Recipe(model=dict(classes=list(classes), **branches) | small, steps=1000, batch_size=2, lr=0.015, short_steps=20, short_side=384)
 
 
 def fast_rcnn(classes, spec="scenes"):
@@ -48,19 +54,19 @@ def slow_rcnn(classes, spec="scenes"):
     return fast_rcnn(classes, spec)
 
 
-def mask_rcnn(classes, spec="scenes"):
+def mask_rcnn(classes, spec="scenes", object_size=None):
     """Faster R-CNN's recipe, a little longer, and masks."""
-    return with_heads(faster_rcnn(classes, spec, masks=True), ["masks"])
+    return with_heads(faster_rcnn(classes, spec, object_size, masks=True), ["masks"])
 
 
-def keypoint_rcnn(classes, spec="scenes"):
+def keypoint_rcnn(classes, spec="scenes", object_size=None):
     """The same with the joints of persons instead of masks."""
-    return with_heads(faster_rcnn(classes, spec, masks=False, keypoints=True), ["keypoints"])
+    return with_heads(faster_rcnn(classes, spec, object_size, masks=False, keypoints=True), ["keypoints"])
 
 
-def joint_rcnn(classes, spec="scenes"):
+def joint_rcnn(classes, spec="scenes", object_size=None):
     """Both: instances and poses in one forward (L16-K03)."""
-    return with_heads(faster_rcnn(classes, spec, masks=True, keypoints=True), ["masks", "keypoints"])
+    return with_heads(faster_rcnn(classes, spec, object_size, masks=True, keypoints=True), ["masks", "keypoints"])
 
 
 def with_heads(recipe, truth):
@@ -85,13 +91,15 @@ def fcn(classes, spec="scenes"):
 
 def deconvnet(classes, spec="scenes"):
     """DeconvNet with three pools."""
-    return Recipe(model=pixel_classes(classes, spec, balance=0.5), steps=2000, extra=label_maps(spec), **SEGMENTATION)
+    return Recipe(model=pixel_classes(classes, spec, balance=0.5), steps=2400, extra=label_maps(spec), **SEGMENTATION)
 
 
 def sliding_window(classes, spec="scenes"):
     """A classifier of patches, 64 of each image."""
     return Recipe(model=pixel_classes(classes, spec), steps=1500, extra=label_maps(spec), **SEGMENTATION)
 
+
+ANCHORED = ("faster_rcnn", "mask_rcnn", "keypoint_rcnn", "joint_rcnn")         # their recipes ask how large the objects are
 
 SEGMENTATION = dict(batch_size=4, lr=0.005, optimizer="adamw", weight_decay=1e-3, clip=5.0)
 

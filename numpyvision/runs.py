@@ -101,11 +101,19 @@ def make_config(name, spec, dataset, *, seed=0, steps=None, batch_size=None, lr=
     model: {name: value}, arguments of the model that are to differ from the recipe's.
     """
     check_name(name)
-    recipe = vars(recipes.RECIPES[name](seen_by(models.model_class(name), dataset).classes, spec))
+    measured = dict(object_size=object_size(dataset)) if name in recipes.ANCHORED and not str(spec).startswith("scenes") else {}
+    recipe = vars(recipes.RECIPES[name](seen_by(models.model_class(name), dataset).classes, spec, **measured))
     recipe["steps"] = steps or (recipe["short_steps"] if short else recipe["steps"])
     recipe |= {key: value for key, value in (("batch_size", batch_size), ("lr", lr)) if value is not None}
     arguments = recipe.pop("model") | check_arguments(name, model or {})
     return {"name": name, "data": absolute(spec), "seed": seed, "model": arguments, "recipe": recipe}
+
+
+def object_size(dataset, count=100):
+    """The median side of the objects of (at most) `count` images, as a share of the image's short side; None if they have none."""
+    samples = [dataset[i] for i in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int)]
+    sides = [np.sqrt((s.boxes[:, 2] - s.boxes[:, 0]) * (s.boxes[:, 3] - s.boxes[:, 1])) / min(s.size) for s in samples]
+    return float(np.median(np.concatenate(sides))) if sum(map(len, sides)) else None
 
 
 def describe(config, dataset):

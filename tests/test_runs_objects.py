@@ -7,6 +7,7 @@ import pytest
 from numpyvision import cli, recipes, runs
 from numpyvision.boxes import mask_crops
 from numpyvision.data import transforms
+from numpyvision.data.sample import Sample
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +48,18 @@ def test_recipes_keep_the_truth_that_their_heads_read(name, truth):
         recipe = recipes.RECIPES[name](("background", "person", "cat"), spec)
         assert recipe.extra["truth"] == truth and recipe.model["masks"] == ("masks" in truth)
         assert recipe.model.get("keypoints", False) == ("keypoints" in truth)
+
+
+def test_small_objects_get_small_anchors_and_a_larger_picture():
+    """The median side against the image's short side: 12 of 240 pixels is a nucleus, 60 a blood cell."""
+    def photos(side):
+        box = np.array([[3, 5, 3 + side, 5 + side], [50, 50, 50 + side, 50 + 4 * side]], float)
+        sample = Sample(image=np.zeros((3, 240, 300), np.float32), boxes=box, labels=np.array([1, 1]))
+        empty = Sample(image=sample.image, boxes=box[:0], labels=sample.labels[:0])
+        return type("Photos", (list,), {"classes": ("background", "cell"), "name": "photos"})([sample, empty, sample])
+    assert runs.object_size(photos(12)) == pytest.approx(1.5 * 12 / 240)       # of sides 12 and 24, three of each
+    assert runs.object_size(photos(12)[1:2]) is None
+    small, large = (runs.make_config("mask_rcnn", "coco:cells", photos(side)) for side in (12, 60))
+    assert small["recipe"]["short_side"] > large["recipe"]["short_side"] == 240
+    assert np.max(small["model"]["anchor_sizes"]) < np.max(large["model"]["anchor_sizes"])
+    assert runs.make_config("mask_rcnn", "scenes", photos(12))["recipe"]["short_side"] is None
