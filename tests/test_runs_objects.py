@@ -50,7 +50,7 @@ def test_recipes_keep_the_truth_that_their_heads_read(name, truth):
         assert recipe.model.get("keypoints", False) == ("keypoints" in truth)
 
 
-def test_small_objects_get_small_anchors_and_a_larger_picture():
+def test_small_objects_get_small_anchors_and_a_larger_picture(tmp_path):
     """The median side against the image's short side: 12 of 240 pixels is a nucleus, 60 a blood cell."""
     def photos(side):
         box = np.array([[3, 5, 3 + side, 5 + side], [50, 50, 50 + side, 50 + 4 * side]], float)
@@ -59,7 +59,7 @@ def test_small_objects_get_small_anchors_and_a_larger_picture():
         return type("Photos", (list,), {"classes": ("background", "cell"), "name": "photos"})([sample, empty, sample])
     assert runs.object_size(photos(12)) == pytest.approx(1.5 * 12 / 240)       # of sides 12 and 24, three of each
     assert runs.object_size(photos(12)[1:2]) is None
-    small, large = (runs.make_config("mask_rcnn", "coco:cells", photos(side)) for side in (12, 60))
+    small, large = (runs.make_config("mask_rcnn", f"coco:{tmp_path}", photos(side)) for side in (12, 60))
     assert small["recipe"]["short_side"] > large["recipe"]["short_side"] == 240
     assert np.max(small["model"]["anchor_sizes"]) < np.max(large["model"]["anchor_sizes"])
     assert runs.make_config("mask_rcnn", "scenes", photos(12))["recipe"]["short_side"] is None
