@@ -7,7 +7,7 @@ import statistics
 import time
 from dataclasses import dataclass
 
-LEAST = 0.001        # seconds that one measurement takes at least: what is quicker runs several times in it
+LEAST = 0.004        # seconds that one measurement takes at least: what is quicker runs several times in it
 PAUSE = 0.02         # before each measurement: OpenMP's idle threads spin for some 10 ms before they let go of their processor
 
 
@@ -34,7 +34,7 @@ def interleave(functions, budget=0.5, rounds=(5, 60)):
         function()
         once[name] = time.perf_counter() - start
         counts[name] = max(1, round(LEAST / max(once[name], 1e-7)))
-    a_round = sum(once[name] * counts[name] + PAUSE for name in functions)
+    a_round = sum(once[name] * (counts[name] + 1) + PAUSE for name in functions)
     number = int(min(max(budget * len(functions) / a_round, rounds[0]), rounds[1]))
     seconds = {name: [] for name in functions}
     for _ in range(number):
@@ -45,8 +45,7 @@ def interleave(functions, budget=0.5, rounds=(5, 60)):
 
 def _time(function, count):
     time.sleep(PAUSE)
-    if count > 1:
-        function()                                                       # wakes the threads that slept
+    function()                                                           # wakes its threads, and fills the caches that others have used
     start = time.perf_counter()
     for _ in range(count):
         function()
