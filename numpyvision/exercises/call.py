@@ -3,7 +3,10 @@ import copy
 import inspect
 import traceback
 
-from numpyvision import backend, check
+import numpy as np
+
+from numpyvision import backend
+from numpyvision.check import difference
 from numpyvision.exercises import cases, catalog, same
 from numpyvision.exercises.same import Fault
 
@@ -22,7 +25,7 @@ class Call:
         if exercise.kind == "backward":
             forward = exercise.pair()[0]
             self.out, self.remembered = forward(*copy.deepcopy(case.args), **copy.deepcopy(case.kwargs))
-            self.dout = check.operation.upstream(self.out)
+            self.dout = difference.random_like(self.out, np.random.default_rng(np.random.default_rng(0).integers(2**63)))   # as gradcheck's
 
     def arguments(self):
         if self.exercise.kind == "backward":

@@ -107,8 +107,9 @@ def _cache_comment(exercise):
     with backend.use("numpy"):
         _, cache = exercise.pair()[0](*args, **kwargs)
     items = ", ".join(f"{name} {_describe(value)}" for name, value in cache.items())
-    text = ("Return out, cache. The library's backward will read from cache, a Cache(name=value, ...): " if exercise.kind == "forward" else
-            "cache holds, by these names (cache.x or cache[\"x\"]); for the worked example: ") + items
+    made = f"Cache({', '.join(f'{name}=...' for name in cache)})"
+    text = (f"Return out, cache; the library's backward needs cache = {made}. " if exercise.kind == "forward" else
+            "cache holds what forward was given or made; write cache.NAME. ") + f"In the worked example: {items}."
     return textwrap.wrap(text, WIDTH, initial_indent="    # ", subsequent_indent="    # ", break_long_words=False)
 
 
