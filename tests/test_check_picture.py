@@ -35,7 +35,7 @@ def test_what_is_right_has_no_picture():
 def test_small_arrays_show_every_cell_and_big_ones_their_worst_plane():
     a = np.arange(2 * 3 * 2 * 2.).reshape(2, 3, 2, 2)
     (one, other), text = picture.sheet([a, a + 1])
-    assert one.shape == (5, 8) and np.isnan(one[2]).all() and one[3, 0] == 12 and text == "every plane of (2, 3, 2, 2): 2 rows of 3"
+    assert one.shape == (5, 8) and np.isnan(one[2]).all() and one[3, 0] == 12 and text == "every plane of (2, 3, 2, 2), 2 x 3 of them"
     assert other[0, 1] == 2
     big = np.zeros((2, 3, 40, 40))
     wrong = big.copy()

@@ -56,14 +56,20 @@ def draw(figure, report, row):
         picture = ax.imshow(np.ma.masked_invalid(values), cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
         ax.set_title(title, fontsize=10)
         ax.tick_params(labelsize=7)
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.get_major_locator().set_params(integer=True)
+        if claimed.shape != np.shape(row.claimed):                   # planes side by side: places on the sheet are not indices
+            ax.set_xticks([])
+            ax.set_yticks([])
         if values.size <= 64:
-            _write_numbers(ax, values, limit)
+            _write_numbers(ax, values, limit, size)
         figure.colorbar(picture, ax=ax, shrink=0.8).ax.tick_params(labelsize=7)
 
 
-def _write_numbers(ax, values, limit):
+def _write_numbers(ax, values, limit, size):
     for (i, j), v in np.ndenumerate(values):
         if np.isfinite(v):
+            v = 0.0 if abs(v) < 1e-6 * size else v                   # rounding
             ax.text(j, i, f"{v:.2g}", ha="center", va="center", fontsize=7, color="white" if abs(v) > 0.6 * limit else "black")
 
 
@@ -77,7 +83,7 @@ def sheet(arrays):
     planes = [a.reshape(-1, *shape[-2:]) for a in arrays]
     if arrays[0].size <= CELLS:
         rows = shape[0] if len(shape) > 3 else 1
-        return [_tile(p, rows) for p in planes], (f"every plane of {shape}: {rows} rows of {len(planes[0]) // rows}"
+        return [_tile(p, rows) for p in planes], (f"every plane of {shape}, {rows} x {len(planes[0]) // rows} of them"
                                                   if len(planes[0]) > 1 else "its one plane")
     with np.errstate(invalid="ignore"):
         error = np.nan_to_num(abs(planes[0] - planes[1]))
