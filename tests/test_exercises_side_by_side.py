@@ -82,7 +82,7 @@ PLANTED = [("conv2d", "missing-accumulation"), ("conv2d", "flipped-kernel"), ("c
            ("relu", "wrong-routing"), ("group_norm", "missing-path"), ("conv_transpose2d", "flipped-kernel"), ("roi_align", "sign"),
            ("upsample_nearest", "constant-factor"), ("softmax_cross_entropy", "ignores-dout"), ("sigmoid_bce", "sign"),
            ("smooth_l1", "wrong-routing"), ("decode_boxes", "missing-path"), ("encode_boxes", "swapped-gradients"),
-           ("max_pool2d", "batch-leak"), ("batch_norm", "missing-path"), ("max_unpool2d", "shifted")]
+           ("clip_boxes", "transposed-axes"), ("max_pool2d", "batch-leak"), ("batch_norm", "missing-path"), ("max_unpool2d", "shifted")]
 FOUND_IN = {"max_pool2d": "fcn", "batch_norm": "fcn", "max_unpool2d": "deconvnet"}
 
 

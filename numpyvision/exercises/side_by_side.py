@@ -88,8 +88,8 @@ def compare(name, function, model, print=print, progress=True):
     if count == 0:
         raise ValueError(f"{model} never calls {own}; {elsewhere(name, model)}")
     layers = len({call.layer for call in calls if call.op == own})
-    print(f"{own} in {model}: {count} calls from {layers} layer{'s' * (layers > 1)}, a narrow model on 2 scenes of 64 pixels and on 1 "
-          f"without an object, float64")
+    print(f"{own} in {model}: {count} calls from {layers} layer{'s' * (layers > 1)}, a narrow model on 2 scenes of 64 x 48 pixels and "
+          f"on 1 of 32 x 64 without an object, float64")
     with tqdm(total=count, unit="call", desc="comparing", disable=not progress, dynamic_ncols=True, leave=False) as bar:
         return trace.follow(network, data, {name: function}, calls, bar.update)
 
@@ -102,15 +102,12 @@ def compared(model):
         array += 0.1 * rng.standard_normal(array.shape)
     for array in dict(network.named_buffers()).values():               # running statistics; a variance stays positive
         array += 0.1 * rng.random(array.shape)
-    prepare = runs.Prepare(None, config["recipe"]["extra"].get("truth", ()))        # and no variance falls below 0
-    scenes = runs.seen_by(network, Scenes(2, seed=3, size=(64, 64)))
-    samples = [prepare(scenes[i]) for i in range(2)]
-    empty = samples[0]
-    if len(empty.boxes):
-        nothing = {key: getattr(empty, key)[:0] for key in ("boxes", "labels", "masks", "keypoints", "areas") if
-                   getattr(empty, key) is not None}
-        empty = replace(empty, **nothing)
-    return network, [batches.collate(samples, dtype=np.float64), batches.collate([empty], dtype=np.float64)]
+    prepare = runs.Prepare(None, config["recipe"]["extra"].get("truth", ()))
+    some = runs.seen_by(network, Scenes(2, seed=3, size=(64, 48)))     # padded to 64 x 64: height is not width, and pixels are ignored
+    none = prepare(runs.seen_by(network, Scenes(1, seed=3, size=(32, 64)))[0])
+    truth = {key: getattr(none, key) for key in ("boxes", "labels", "masks", "keypoints", "areas")}
+    none = replace(none, **{key: value[:0] for key, value in truth.items() if value is not None})
+    return network, [batches.collate([prepare(some[0]), prepare(some[1])], dtype=np.float64), batches.collate([none], dtype=np.float64)]
 
 
 def elsewhere(name, model):
