@@ -26,7 +26,7 @@ class Evidences:
 
     def __init__(self, problem, rng):
         self.problem, self.rng, self.found, self.read = problem, rng, {}, {}
-        self.start = time.perf_counter()
+        self.start = time.process_time()
 
     def of(self, name):
         """The Evidence on this input."""
@@ -49,7 +49,7 @@ class Evidences:
 
     def late(self):
         """Whether so much time is gone that what is dear should be left out."""
-        return time.perf_counter() - self.start > PATIENCE
+        return time.process_time() - self.start > PATIENCE
 
 
 class Evidence:
@@ -177,10 +177,10 @@ def allowed(table, call):
     """How many calls are affordable, by the time of one."""
     times = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         call()
-        times.append(time.perf_counter() - start)
-    seconds = min(times)                                             # the first may build something, and others use the machine too
+        times.append(time.process_time() - start)
+    seconds = min(times)                                             # the first may build something
     return next(count for limit, count in table if seconds < limit)
 
 
