@@ -186,7 +186,8 @@ def table(results):
         if any(key in side["numbers"] for side in (mine, theirs)):
             lines.append(line(text, *values))
     if apart:
-        lines.append(f"  (a step's loss differs by {apart:.1e} of itself at most: sums in another order round differently, and it grows)")
+        lines.append(f"  (a step's loss differs by {apart:.1e} of itself at most: float32 rounds otherwise in another order;")
+        lines.append("  sooner or later that decides which of two boxes is kept, and from there on two trainings are two)")
     lines.append(line("seconds of training", mine["seconds"], theirs["seconds"], ".1f"))
     return "\n".join(lines)
 
