@@ -255,3 +255,13 @@ def test_importing_the_pictures_does_not_import_matplotlib():
     names = "boxes, masks, curves, features, anchors, gradients, style"
     code = f"import sys; from numpyvision.plot import {names}; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_in_a_crowd_no_tag_hides_what_it_names_and_one_class_gets_a_colour_an_object():
+    from numpyvision.plot import boxes
+    image, many = np.zeros((3, 64, 64)), np.array([[4 * i, 8, 4 * i + 3, 20] for i in range(boxes.CROWD)], float)
+    few = boxes.draw_boxes(image, many[:-1], np.ones(len(many) - 1, int), classes=("background", "cell"))
+    crowd = boxes.draw_boxes(image, many, np.ones(len(many), int), classes=("background", "cell"))
+    assert len(few.texts) == boxes.CROWD - 1 and len(crowd.texts) == 0
+    assert len(set(boxes.object_colors([1, 1, 1], ("background", "cell")))) == 3
+    assert len(set(boxes.object_colors([1, 1, 2], ("background", "cat", "dog")))) == len(set(boxes.object_colors([1, 1, 2]))) == 2

@@ -10,6 +10,7 @@ from numpyvision.plot import style
 # COCO's 17 joints, the limbs between them: head, arms, trunk, legs
 LIMBS = ((0, 1), (0, 2), (1, 3), (2, 4), (5, 7), (7, 9), (6, 8), (8, 10), (5, 6), (5, 11), (6, 12), (11, 12),
          (11, 13), (13, 15), (12, 14), (14, 16))
+CROWD = 15               # from so many objects on, tags would hide what they name, and colours alone tell classes apart
 LETTER = 0.62            # width of an average letter over the font's size: wide enough for the estimate to err on the safe side
 
 
@@ -21,7 +22,7 @@ def draw_boxes(image, boxes, labels=None, scores=None, classes=None, masks=None,
     boxes, G = np.reshape(boxes, (-1, 4)), len(np.reshape(boxes, (-1, 4)))
     ax = style.image_axes(ax, image.shape[1:])
     style.show_image(image, ax)
-    colors = [style.class_color(k) for k in (np.ones(G, int) if labels is None else labels)]
+    colors = object_colors(np.ones(G, int) if labels is None else labels, classes)
     if masks is not None:
         mask_pictures.draw_masks(masks, colors, ax)
     draw_rectangles(boxes, colors, ax)
@@ -32,6 +33,11 @@ def draw_boxes(image, boxes, labels=None, scores=None, classes=None, masks=None,
     draw_tags(boxes, texts, colors, image.shape[1:], ax)
     style.bare(ax, image.shape[1:])
     return ax
+
+
+def object_colors(labels, classes=None):
+    """A colour a class; an object, where there is one class besides the background, so that neighbours are told apart."""
+    return [style.class_color(k) for k in (range(1, len(labels) + 1) if classes is not None and len(classes) == 2 else labels)]
 
 
 def draw_rectangles(boxes, colors, ax, linewidth=None, **options):
@@ -57,7 +63,9 @@ def tag_text(label, score, classes):
 
 
 def draw_tags(boxes, texts, colors, size, ax):
-    """The name of each box at a corner of it, inside the image, clear of the other tags where there is room."""
+    """The name of each box at a corner of it, inside the image, clear of the other tags where there is room; none in a crowd."""
+    if len(boxes) >= CROWD:
+        return
     H, W = size
     scale = max(np.array([W, H]) / points(ax))                             # image pixels a point
     fontsize = float(np.clip(points(ax).min() / 26, 5, 9) * np.clip(12 / max(len(boxes), 1), 0.8, 1))
@@ -108,7 +116,7 @@ def draw_sample(sample, classes=None, ax=None):
         texts = [f"crowd {t}" if c else t for t, c in zip(texts, sample.iscrowd, strict=True)]
     if sample.difficult is not None:
         texts = [f"{t} ?" if d else t for t, d in zip(texts, sample.difficult, strict=True)]
-    colors = [style.class_color(k) for k in sample.labels]
+    colors = object_colors(sample.labels, classes)
     if sample.masks is not None:
         mask_pictures.draw_masks(sample.masks, colors, ax)
     draw_rectangles(sample.boxes, colors, ax)
