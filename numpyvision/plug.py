@@ -248,8 +248,9 @@ class Globals:
 @functools.cache
 def _reaches(code, _key, names):
     """Whether code, with these global names, may call a stand-in: directly, or through functions of the package."""
-    if code.co_varnames[:code.co_argcount][:1] == ("self",):       # a layer's method calls what its sub-layers call: who knows what
-        return True
+    folder = names.names["__name__"].split(".")[1:2]
+    if code.co_varnames[:code.co_argcount][:1] == ("self",) and folder and folder[0] in FOLDERS:
+        return True                                                # a layer's method calls what its sub-layers call: who knows what
     seen, waiting = set(), [(code, names.names)]
     while waiting:
         code, names = waiting.pop()

@@ -77,6 +77,15 @@ def test_loops_train_mask_rcnn_to_the_references_losses(names):
     assert want[-1]["loss"] != want[0]["loss"]
 
 
+@pytest.mark.parametrize("name", ["nms", "batched_nms", "match_boxes"])
+def test_to_plug_in_the_librarys_own_choice_changes_no_bit_of_a_training(name):
+    """What has nothing to do with it (the convolutions, the optimiser) stays compiled, and rounds as before."""
+    want = losses_of_training()
+    with plugged(name, plug.find(name)):
+        got = losses_of_training()
+    assert [row["loss"] for row in got] == [row["loss"] for row in want] and got[-1]["grad_norm"] == want[-1]["grad_norm"]
+
+
 # ------------------------------------------------------------------------------------------------ the first difference names the op
 PLANTED = [("conv2d", "missing-accumulation"), ("conv2d", "flipped-kernel"), ("conv2d", "missing-sum"), ("linear", "transposed-axes"),
            ("relu", "wrong-routing"), ("group_norm", "missing-path"), ("conv_transpose2d", "flipped-kernel"), ("roi_align", "sign"),
