@@ -24,9 +24,9 @@ HELD_OUT = 100             # scenes to score on, at most
 DETECTOR = dict(widths=[8, 8, 8, 8], blocks=[1, 1, 1, 1], channels=8, hidden=16, rpn_samples=16, roi_samples=8, pre_nms=24, post_nms=8)
 DETECTOR_2015 = {key: DETECTOR[key] for key in ("widths", "blocks", "channels", "hidden", "roi_samples")} | {"num_proposals": 30}
 NARROW = {"faster_rcnn": DETECTOR,                                # group norm has 8 groups: no fewer channels
-          "mask_rcnn": DETECTOR | dict(mask_size=6, mask_convs=1, head_channels=4),
-          "keypoint_rcnn": DETECTOR | dict(keypoint_size=8, keypoint_convs=1, head_channels=4),
-          "joint_rcnn": DETECTOR | dict(mask_size=6, mask_convs=1, keypoint_size=8, keypoint_convs=1, head_channels=4),
+          "mask_rcnn": DETECTOR | dict(mask_size=6, mask_convs=1, head_channels=8),
+          "keypoint_rcnn": DETECTOR | dict(keypoint_size=8, keypoint_convs=1, head_channels=8),
+          "joint_rcnn": DETECTOR | dict(mask_size=6, mask_convs=1, keypoint_size=8, keypoint_convs=1, head_channels=8),
           "fast_rcnn": DETECTOR_2015, "slow_rcnn": DETECTOR_2015 | dict(crop_size=16, num_proposals=10),
           "classifier": dict(widths=[8, 8, 8, 8], blocks=[1, 1, 1, 1]),
           "sliding_window": dict(widths=[4, 4, 4], hidden=8, patches_per_image=8),
