@@ -26,7 +26,7 @@ def tasks(names=(), quick=False, others=None):
 def region_tasks(quick=False, others=None):
     """RoI Align of more and more regions."""
     for count in REGIONS[:2] if quick else REGIONS:
-        line = case("RoIs", "RoI Align 7x7, forward and backward", "roi_align", x=randn(4, 64, 64, 64), rois=rois(count, 4, 256),
+        line = case("RoIs", "RoI Align 7x7, forward and backward", "roi_align", True, x=randn(4, 64, 64, 64), rois=rois(count, 4, 256),
                     output_size=7, spatial_scale=0.25)
         forward, backward = operations.pair(line, *contract.operations()["roi_align"], others or {})
         work = {name: _both(forward.work[name], backward.work[name]) for name in forward.work if name in backward.work}
