@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 
+import numpyvision
 from numpyvision.losses import classification, focal
 
 forward, backward = focal.sigmoid_focal_loss_forward, focal.sigmoid_focal_loss_backward
@@ -62,6 +63,30 @@ def test_huge_logits_neither_overflow_nor_vanish(dtype):
         grad = backward(1., cache)
     assert loss == 1000 * (.25 + .75) and loss.dtype == grad.dtype == dtype
     np.testing.assert_array_equal(grad, [0, -.25, .75, 0])             # wrong beyond doubt: the pull of weighted cross-entropy
+
+
+@pytest.mark.parametrize("dtype, rtol", [(np.float32, 2e-6), (np.float64, 1e-12)])
+@pytest.mark.parametrize("gamma", [0., .5, 2., 5.])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_compiled_equals_readable(dtype, rtol, gamma, weighted):
+    """Over several blocks, the last one short, from arrays that are not contiguous."""
+    logits, targets, weights = (a.astype(dtype) for a in draw(2, (4100, 5)))
+    results = []
+    for mode in ("numpy", "compiled"):
+        with numpyvision.use(mode):
+            loss, cache = forward(logits[:, ::2], targets[:, ::2], weights if weighted else None, .25, gamma)
+            results.append((loss, backward(np.float64(.7), cache)))
+    for readable, compiled in zip(*results, strict=True):
+        assert readable.dtype == compiled.dtype == dtype and compiled.shape == readable.shape
+        np.testing.assert_allclose(compiled, readable, rtol=rtol, atol=rtol * np.abs(readable).max())
+
+
+def test_a_nan_is_not_hidden():
+    for dtype in (np.float32, np.float64):
+        for mode in ("numpy", "compiled"):
+            with numpyvision.use(mode):
+                loss, cache = forward(np.array([.5, np.nan, .25], dtype), np.array([1, 0, 0], dtype))
+                assert np.isnan(loss) and np.isnan(backward(1., cache)).tolist() == [False, True, False]
 
 
 def test_nothing_to_sum_is_zero_and_wrong_arguments_are_named():

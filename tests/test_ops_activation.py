@@ -54,6 +54,17 @@ def test_sigmoid_by_hand_and_far_out():
     np.testing.assert_allclose(activation.sigmoid_backward(np.ones(5), cache)[:3], [.25, .1875, 0], rtol=1e-14)
 
 
+@pytest.mark.parametrize("dtype, rtol", [(np.float32, 5e-7), (np.float64, 1e-15)])
+def test_sigmoid_compiled_equals_readable(dtype, rtol):
+    x = np.concatenate([np.linspace(-80, 80, 40001), [np.nan, np.inf, -np.inf, 1000, -1000]]).astype(dtype)[::-1]
+    with numpyvision.use("numpy"):
+        readable, _ = activation.sigmoid_forward(x)
+    out, _ = activation.sigmoid_forward(x)
+    assert out.dtype == dtype
+    np.testing.assert_allclose(out, readable, rtol=rtol)
+    assert activation.sigmoid_forward(np.array(0.))[0] == .5 and activation.sigmoid_forward(x[:0])[0].shape == (0,)
+
+
 @pytest.mark.parametrize("forward, backward", [(activation.relu_forward, activation.relu_backward),
                                                (activation.sigmoid_forward, activation.sigmoid_backward)])
 def test_wrong_arguments_are_named(forward, backward):

@@ -8,13 +8,14 @@ import math
 import numpy as np
 from numba import prange
 
-from numpyvision.kernels.elementwise import exp_negative, log1p_unit
-from numpyvision.kernels.jit import jit, jit_parallel
+from numpyvision.kernels.elementwise import SMALL, add_up, exp_negative, log1p_unit
+from numpyvision.kernels.jit import alone_below, jit, jit_parallel
 
 PIXELS = 512             # of one block: 21 classes of them are 43 KB
 ELEMENTS = 4096          # of one block of an elementwise loss
 
 
+@alone_below(SMALL)
 @jit_parallel
 def softmax_cross_entropy(logits, labels, ignore_index):
     """Sum over pixels of log(sum_k e^z_k) - z_label, ignored ones left out. logits (N, K, P), labels (N, P) int32."""
@@ -51,6 +52,7 @@ def _largest(logits):
     return largest
 
 
+@alone_below(SMALL)
 @jit_parallel
 def softmax_cross_entropy_backward(logits, labels, ignore_index, scale):
     """scale * (softmax - onehot), 0 at ignored pixels. The softmax is computed anew: exp() is cheaper than reading it from memory."""
@@ -79,6 +81,7 @@ def softmax_cross_entropy_backward(logits, labels, ignore_index, scale):
     return dlogits
 
 
+@alone_below(SMALL)
 @jit_parallel
 def sigmoid_bce(logits, targets, weights):
     """Sum of weight * (max(z, 0) - z t + log(1 + e^-|z|)); all flat, of one size; weights may be None."""
@@ -86,15 +89,17 @@ def sigmoid_bce(logits, targets, weights):
     sums = np.zeros(blocks)
     for block in prange(blocks):
         span = slice(block * ELEMENTS, (block + 1) * ELEMENTS)
-        z, t, total = logits[span], targets[span], zero
+        z, t = logits[span], targets[span]
+        losses = np.empty_like(z)
         w = z if weights is None else weights[span]
         for i in range(z.size):
             loss = max(z[i], zero) - z[i] * t[i] + log1p_unit(exp_negative(-abs(z[i])))
-            total += loss if weights is None else w[i] * loss
-        sums[block] = total
+            losses[i] = loss if weights is None else w[i] * loss
+        sums[block] = add_up(losses)
     return sums.sum()
 
 
+@alone_below(SMALL)
 @jit_parallel
 def sigmoid_bce_backward(logits, targets, weights, scale):
     """scale * weight * (sigmoid(z) - t)."""
@@ -113,6 +118,51 @@ def sigmoid_bce_backward(logits, targets, weights, scale):
     return dlogits
 
 
+@alone_below(SMALL)
+@jit_parallel
+def sigmoid_focal_loss(logits, targets, weights, alpha, gamma):
+    """Sum of weight * -alpha_t (1 - p_t)^gamma log(p_t); all flat, of one size. The power is e^(gamma log(1 - p_t)): no branch on gamma."""
+    blocks, one, zero = (logits.size + ELEMENTS - 1) // ELEMENTS, logits.dtype.type(1), logits.dtype.type(0)
+    sums = np.zeros(blocks)
+    for block in prange(blocks):
+        span = slice(block * ELEMENTS, (block + 1) * ELEMENTS)
+        z, t = logits[span], targets[span]
+        losses = np.empty_like(z)
+        w = z if weights is None else weights[span]
+        for i in range(z.size):
+            u = z[i] if t[i] == one else -z[i]                             # p_t = sigmoid(u)
+            rest = log1p_unit(exp_negative(-abs(u)))
+            wrong, right = max(u, zero) + rest, max(-u, zero) + rest       # -log(1 - p_t) and -log(p_t)
+            loss = (alpha if t[i] == one else one - alpha) * exp_negative(-gamma * wrong) * right
+            losses[i] = loss if weights is None else w[i] * loss
+        sums[block] = add_up(losses)
+    return sums.sum()
+
+
+@alone_below(SMALL)
+@jit_parallel
+def sigmoid_focal_loss_backward(logits, targets, weights, alpha, gamma, scale):
+    """scale * weight * alpha_t (1 - p_t)^gamma (gamma p_t log(p_t) - (1 - p_t)), with the sign of u."""
+    dlogits = np.empty_like(logits)
+    one, zero = logits.dtype.type(1), logits.dtype.type(0)
+    for block in prange((logits.size + ELEMENTS - 1) // ELEMENTS):
+        span = slice(block * ELEMENTS, (block + 1) * ELEMENTS)
+        z, t = logits[span], targets[span]
+        result = dlogits[span]
+        w = z if weights is None else weights[span]
+        for i in range(z.size):
+            u = z[i] if t[i] == one else -z[i]
+            e = exp_negative(-abs(u))
+            rest, share = log1p_unit(e), one / (one + e)
+            power = exp_negative(-gamma * (max(u, zero) + rest))           # (1 - p_t)^gamma
+            p_t, miss = (one if u >= zero else e) * share, (e if u >= zero else one) * share
+            slope = power * (gamma * p_t * (max(-u, zero) + rest) + miss)
+            factor = -scale * alpha if t[i] == one else scale * (one - alpha)
+            result[i] = factor * slope if weights is None else factor * w[i] * slope
+    return dlogits
+
+
+@alone_below(SMALL)
 @jit_parallel
 def smooth_l1(pred, target, weights, beta):
     """Sum of weight * (d^2 / (2 beta) where |d| < beta, else |d| - beta / 2), d = pred - target; all flat, of one size."""
@@ -121,16 +171,18 @@ def smooth_l1(pred, target, weights, beta):
     sums = np.zeros(blocks)
     for block in prange(blocks):
         span = slice(block * ELEMENTS, (block + 1) * ELEMENTS)
-        a, b, total = pred[span], target[span], pred.dtype.type(0)
+        a, b = pred[span], target[span]
+        losses = np.empty_like(a)
         w = a if weights is None else weights[span]
         for i in range(a.size):
             d = abs(a[i] - b[i])
             loss = curvature * d * d if d < beta else d - half * beta
-            total += loss if weights is None else w[i] * loss
-        sums[block] = total
+            losses[i] = loss if weights is None else w[i] * loss
+        sums[block] = add_up(losses)
     return sums.sum()
 
 
+@alone_below(SMALL)
 @jit_parallel
 def smooth_l1_backward(pred, target, weights, beta, scale):
     """scale * weight * (d / beta where |d| < beta, else sign(d))."""

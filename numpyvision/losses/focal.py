@@ -7,10 +7,11 @@ Lin et al. 2017 ("RetinaNet"), Eq. 5. With p = sigmoid(z) and p_t the probabilit
 With gamma 2, an anchor that is right with p_t = 0.9 counts 1/100 of what it does in cross-entropy; one wrong with p_t = 0.1, 81/100.
 Shapes here: logits of any shape. Only the logits receive a gradient: targets and weights are constants.
 """
+from numpyvision import backend, kernels
 from numpyvision.backend import get_array_module
 from numpyvision.cache import Cache
 from numpyvision.check import arguments as check
-from numpyvision.losses.weighting import check_weighted, weight_and_normalizer
+from numpyvision.losses.weighting import check_weighted, flat, weight_and_normalizer
 
 
 def sigmoid_focal_loss_forward(logits, targets, weights=None, alpha=0.25, gamma=2.0, normalizer=None):
@@ -28,6 +29,9 @@ def sigmoid_focal_loss_forward(logits, targets, weights=None, alpha=0.25, gamma=
     check.require(0 <= alpha <= 1 and gamma >= 0, f"alpha must lie in [0, 1] and gamma be at least 0, got {alpha} and {gamma}")
     weights, normalizer = weight_and_normalizer(logits, weights, normalizer)
     cache = Cache(logits=logits, targets=targets, weights=weights, alpha=float(alpha), gamma=float(gamma), normalizer=normalizer)
+    if backend.compiled(logits, targets, weights):
+        total = kernels.losses.sigmoid_focal_loss(*flat(logits, targets, weights), logits.dtype.type(alpha), logits.dtype.type(gamma))
+        return logits.dtype.type(total / normalizer), cache
     xp = get_array_module(logits)
     u = logits * (2 * targets - 1)                                     # p_t = sigmoid(u): one formula for both kinds of target
     e = xp.exp(-abs(u))                                                # in (0, 1]: cannot overflow
@@ -44,6 +48,9 @@ def sigmoid_focal_loss_backward(dloss, cache):
     cache: logits, targets, weights (or None), alpha, gamma, normalizer, as sigmoid_focal_loss_forward left them.
     """
     logits, targets, weights, alpha, gamma = cache.logits, cache.targets, cache.weights, cache.alpha, cache.gamma
+    if backend.compiled(logits, targets, weights):
+        factors = (logits.dtype.type(f) for f in (alpha, gamma, dloss / cache.normalizer))
+        return kernels.losses.sigmoid_focal_loss_backward(*flat(logits, targets, weights), *factors).reshape(logits.shape)
     xp = get_array_module(logits)
     sign = 2 * targets - 1
     u = logits * sign
