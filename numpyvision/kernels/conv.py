@@ -32,7 +32,7 @@ RUN = 1024              # pixels that correlate_tile sums in one go: four channe
 
 def conv2d(x, w, b, stride, padding, dilation, groups):
     """(N, C, H, W), (F, C/G, kh, kw), (F,) or None -> (N, F, Ho, Wo)."""
-    if winograd.suits(x, w.shape, stride, padding, dilation, groups):
+    if winograd.suits(x, w.shape, stride, padding, dilation, groups) and winograd.pays_forward(x, w.shape, padding):
         return winograd.conv2d(x, w, b, padding)
     (N, C, H, W), (F, _, kh, kw) = x.shape, w.shape
     Ho, Wo = (_out_size(size, k, s, p, d) for size, k, s, p, d in zip((H, W), (kh, kw), stride, padding, dilation, strict=True))
