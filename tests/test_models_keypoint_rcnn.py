@@ -20,7 +20,7 @@ def alone(**settings):
 
 
 def branch(size=28, **settings):
-    return KeypointBranch(8, (1,), STRIDES, size, 6, 1, rng=np.random.default_rng(0), dtype=np.float64, **settings)
+    return KeypointBranch(8, (1,), STRIDES, size, 8, 1, rng=np.random.default_rng(0), dtype=np.float64, **settings)
 
 
 def cut_by(boxes, labels, sample):

