@@ -54,17 +54,19 @@ def sigmoid(x):
 
 
 @jit
-def add_up(row):
-    """The sum of a row, LANES partial sums side by side: LLVM may not regroup a sum by itself (jit.py)."""
-    lanes = np.zeros_like(row[:LANES])
-    width, size = lanes.size, row.size
-    for start in range(0, size - LANES + 1, LANES):
+def add_up(row, lanes):
+    """The sum of a row, LANES partial sums side by side (`lanes` holds them): LLVM may not regroup a sum by itself (jit.py)."""
+    lanes[:LANES] = 0
+    for start in range(0, row.size - LANES + 1, LANES):
         for j in range(LANES):
             lanes[j] += row[start + j]
-    for i in range(size - size % LANES if size >= LANES else 0, size):
-        lanes[i % LANES] += row[i]
     total = row.dtype.type(0)
-    for j in range(width):
+    for i in range(row.size - row.size % LANES, row.size):
+        total += row[i]
+    quarter = LANES // 4
+    for j in range(quarter):
+        lanes[j] = (lanes[j] + lanes[j + quarter]) + (lanes[j + 2 * quarter] + lanes[j + 3 * quarter])
+    for j in range(quarter):
         total += lanes[j]
     return total
 

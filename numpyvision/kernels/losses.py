@@ -8,7 +8,7 @@ import math
 import numpy as np
 from numba import prange
 
-from numpyvision.kernels.elementwise import SMALL, add_up, exp_negative, log1p_unit
+from numpyvision.kernels.elementwise import LANES, SMALL, add_up, exp_negative, log1p_unit
 from numpyvision.kernels.jit import alone_below, jit, jit_parallel
 
 PIXELS = 512             # of one block: 21 classes of them are 43 KB
@@ -95,7 +95,7 @@ def sigmoid_bce(logits, targets, weights):
         for i in range(z.size):
             loss = max(z[i], zero) - z[i] * t[i] + log1p_unit(exp_negative(-abs(z[i])))
             losses[i] = loss if weights is None else w[i] * loss
-        sums[block] = add_up(losses)
+        sums[block] = add_up(losses, np.empty(LANES, losses.dtype))
     return sums.sum()
 
 
@@ -135,7 +135,7 @@ def sigmoid_focal_loss(logits, targets, weights, alpha, gamma):
             wrong, right = max(u, zero) + rest, max(-u, zero) + rest       # -log(1 - p_t) and -log(p_t)
             loss = (alpha if t[i] == one else one - alpha) * exp_negative(-gamma * wrong) * right
             losses[i] = loss if weights is None else w[i] * loss
-        sums[block] = add_up(losses)
+        sums[block] = add_up(losses, np.empty(LANES, losses.dtype))
     return sums.sum()
 
 
@@ -178,7 +178,7 @@ def smooth_l1(pred, target, weights, beta):
             d = abs(a[i] - b[i])
             loss = curvature * d * d if d < beta else d - half * beta
             losses[i] = loss if weights is None else w[i] * loss
-        sums[block] = add_up(losses)
+        sums[block] = add_up(losses, np.empty(LANES, losses.dtype))
     return sums.sum()
 
 
