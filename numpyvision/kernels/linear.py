@@ -24,8 +24,10 @@ def matmul_at(A, B):
     """A^T @ B for A (K, M), B (K, J) -> (M, J), without turning A."""
     K, M = A.shape
     blocks = -(-M // ROWS)
-    packed = np.zeros((K, blocks * ROWS), A.dtype)
-    packed[:, :M] = A
+    packed = A
+    if M % ROWS:
+        packed = np.zeros((K, blocks * ROWS), A.dtype)
+        packed[:, :M] = A
     packed = packed.reshape(K, blocks, ROWS).swapaxes(0, 1)                   # (blocks, K, ROWS)
     return _product(np.ascontiguousarray(packed), M, B)
 
@@ -39,8 +41,10 @@ def _row_blocks(A):
     """ROWS rows of A side by side, as the tile reads them: (M, K) -> (blocks, K, ROWS), zeros where M ends early."""
     M, K = A.shape
     blocks = -(-M // ROWS)
-    packed = np.zeros((blocks * ROWS, K), A.dtype)
-    packed[:M] = A
+    packed = A
+    if M % ROWS:
+        packed = np.zeros((blocks * ROWS, K), A.dtype)
+        packed[:M] = A
     return np.ascontiguousarray(packed.reshape(blocks, ROWS, K).swapaxes(1, 2))
 
 
