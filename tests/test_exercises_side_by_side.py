@@ -280,7 +280,7 @@ def test_run_trains_both_for_as_many_steps(monkeypatch):
     monkeypatch.setattr(two_trainings, "HELD_OUT", 8)
     outcome = side_by_side.run("nms", loop_ops.nms, seconds=1, print=quiet, progress=False)
     training = outcome.training
-    assert outcome.ok and len(training["mine"]["rows"]) == len(training["reference"]["rows"]) == training["steps"] >= 2
+    assert outcome.ok and len(training["mine"]["rows"]) == len(training["reference"]["rows"]) == training["steps"] >= 1
     assert training["mine"]["rows"][0]["loss"] == pytest.approx(training["reference"]["rows"][0]["loss"], rel=1e-5)
     assert "AP (boxes)" in training["table"] and "AP (masks)" in training["table"]
 

@@ -259,7 +259,7 @@ def test_importing_the_pictures_does_not_import_matplotlib():
 
 def test_in_a_crowd_no_tag_hides_what_it_names_and_one_class_gets_a_colour_an_object():
     from numpyvision.plot import boxes
-    image, many = np.zeros((3, 64, 64)), np.array([[4 * i, 8, 4 * i + 3, 20] for i in range(boxes.CROWD)], float)
+    image, many = np.zeros((3, 64, 100)), np.array([[4 * i, 8, 4 * i + 3, 20] for i in range(boxes.CROWD)], float)
     few = boxes.draw_boxes(image, many[:-1], np.ones(len(many) - 1, int), classes=("background", "cell"))
     crowd = boxes.draw_boxes(image, many, np.ones(len(many), int), classes=("background", "cell"))
     assert len(few.texts) == boxes.CROWD - 1 and len(crowd.texts) == 0

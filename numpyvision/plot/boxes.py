@@ -10,7 +10,7 @@ from numpyvision.plot import style
 # COCO's 17 joints, the limbs between them: head, arms, trunk, legs
 LIMBS = ((0, 1), (0, 2), (1, 3), (2, 4), (5, 7), (7, 9), (6, 8), (8, 10), (5, 6), (5, 11), (6, 12), (11, 12),
          (11, 13), (13, 15), (12, 14), (14, 16))
-CROWD = 15               # from so many objects on, tags would hide what they name, and colours alone tell classes apart
+CROWD = 21               # from so many objects on (a trace shows 20), tags would hide what they name, and colours alone tell classes apart
 LETTER = 0.62            # width of an average letter over the font's size: wide enough for the estimate to err on the safe side
 
 
