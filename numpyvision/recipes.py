@@ -99,7 +99,7 @@ def fcn(classes, spec="scenes"):
 
 def deconvnet(classes, spec="scenes"):
     """DeconvNet with three pools."""
-    return Recipe(model=pixel_classes(classes, spec, balance=0.5), steps=2400, extra=label_maps(spec), **SEGMENTATION)
+    return Recipe(model=pixel_classes(classes, spec, balance=0.5), steps=2800, extra=label_maps(spec), **SEGMENTATION)
 
 
 def sliding_window(classes, spec="scenes"):
