@@ -11,19 +11,16 @@ from typing import Annotated
 
 import typer
 
-from numpyvision import exercise_cli, recipes
+from numpyvision import data_cli, exercise_cli, recipes
 from numpyvision.bench import cli as bench_cli
 from numpyvision.exercises import zoo_cli
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
                   context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at a data set before training on it.")
-app.add_typer(data_app, name="data")
+app.add_typer(data_cli.app, name="data")
 app.add_typer(zoo_cli.app, name="check")
 app.command(name="bench")(bench_cli.bench)
 app.add_typer(exercise_cli.app, name="exercise")
-
-DATA_HELP = "scenes or scenes:COUNT (drawn by this library), voc:PATH or coco:PATH."
 
 
 def _version(wanted: bool):
@@ -46,7 +43,7 @@ def _root(version: Annotated[bool, typer.Option("--version", callback=_version, 
 @app.command()
 def train(
     model: Annotated[str, typer.Argument(help="One of " + ", ".join(recipes.RECIPES) + ".")],
-    data: Annotated[str | None, typer.Option(help=f"{DATA_HELP} Default: scenes.")] = None,
+    data: Annotated[str | None, typer.Option(help=f"{data_cli.DATA_HELP} Default: scenes.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run. Default: runs/MODEL, runs/MODEL-2, ...")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of training. Default: the model's recipe.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of weights, order and augmentation. Default: 0.")] = None,
@@ -67,19 +64,19 @@ def train(
       numpyvision train fcn --data coco:~/nuclei
       numpyvision train fcn --set upsampler=bilinear --set skips=4s
     """
-    from numpyvision import runs
+    from numpyvision import places, runs
     runs.check_name(model)
     if resume:
         if settings:
             raise ValueError("--set belongs to a new run; with --resume the model is the one that the run has")
-        folder = runs.latest(model) if out is None else out
+        folder = places.latest(model) if out is None else out
         config = _resumed(runs.read_config(folder), model, data=data, seed=seed, steps=steps, batch_size=batch_size, lr=lr)
         dataset = runs.open_data(config["data"])
     else:
         dataset = runs.open_data(data or "scenes")
         config = runs.make_config(model, data or "scenes", dataset, seed=seed or 0, steps=steps, batch_size=batch_size, lr=lr, short=short,
                                   model=_settings(settings or ()))
-        folder = runs.new_folder(model) if out is None else runs.empty_folder(out)
+        folder = places.new_folder(model) if out is None else places.empty_folder(out)
     try:
         held_out = runs.open_data(config["data"], "val")               # now, so that a missing split is told before training, not after
         print(f"{runs.describe(config, dataset)} -> {folder}", flush=True)
@@ -99,7 +96,7 @@ def train(
 @app.command(name="eval")
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    data: Annotated[str | None, typer.Option(help=f"{DATA_HELP} Default: what the run was trained on.")] = None,
+    data: Annotated[str | None, typer.Option(help=f"{data_cli.DATA_HELP} Default: what the run was trained on.")] = None,
     split: Annotated[str, typer.Option(help="Which part of it.")] = "val",
     count: Annotated[int | None, typer.Option(min=1, help="Only so many images.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print numbers as JSON, for other programs.")] = False,
@@ -148,7 +145,7 @@ def predict(
     """
     import numpy as np
 
-    from numpyvision import runs
+    from numpyvision import places, runs
     from numpyvision.data.images import read_image
     from numpyvision.data.sample import Sample
     pixels = [read_image(path) for path in images]                     # all of them first: a bad name is told before any work
@@ -158,7 +155,7 @@ def predict(
     for path, image in zip(images, pixels, strict=True):
         sample = Sample(image, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), image_id=path.name)
         found = runs.predict(model, [sample], config["recipe"]["short_side"])[0]
-        picture = runs.free_name(folder / f"{path.stem}.png")
+        picture = places.free_name(folder / f"{path.stem}.png")
         print(f"{path}: {_describe(found, model.classes, score)} -> {picture}")
         _draw(image, found, model.classes, score, picture)
 
@@ -228,62 +225,14 @@ def figure(
       numpyvision figure L16-U03
       numpyvision figure max_unpooling --out slide.pdf
     """
-    from numpyvision import figures, runs
+    from numpyvision import figures, places
     from numpyvision.plot import style
     if name is None or name == "list":
         print(figures.listing())
         return
     row = figures.find(name)
-    picture = runs.free_name(Path(f"{row}.png")) if out is None else out
+    picture = places.free_name(Path(f"{row}.png")) if out is None else out
     style.save(figures.FIGURES[row].draw(), picture)
-    print(picture)
-
-
-@data_app.command()
-def check(
-    spec: Annotated[str, typer.Argument(metavar="PATH", help=f"A folder, or {DATA_HELP}")],
-    out: Annotated[Path | None, typer.Option(help="The histograms' file. Default: NAME-check.png, NAME-check-2.png, ...")] = None,
-):
-    """List every fault of a data set; draw its histograms.
-
-    Reads every image and decodes every mask. The exit code is 1 if anything is wrong with the data.
-
-    \b
-    Examples:
-      numpyvision data check ~/bccd
-      numpyvision data check coco:~/nuclei --out nuclei.png
-    """
-    from numpyvision import runs
-    from numpyvision.data import checkup
-    from numpyvision.plot import datasets
-    report = checkup.check_dataset(runs.absolute(spec), progress=True)
-    print(report)
-    picture = runs.free_name(_picture_name(spec, "-check")) if out is None else out
-    datasets.plot_dataset_statistics(report.statistics, picture)
-    print(f"class, size and aspect histograms: {picture}")
-    if not report.ok:
-        raise typer.Exit(1)
-
-
-@data_app.command()
-def show(
-    spec: Annotated[str, typer.Argument(help=DATA_HELP)],
-    out: Annotated[Path | None, typer.Option(help="The picture's file. Default: NAME.png, NAME-2.png, ...")] = None,
-    split: Annotated[str, typer.Option(help="Which part of it.")] = "train",
-    count: Annotated[int, typer.Option(min=1, max=100, help="How many images.")] = 16,
-):
-    """Draw a page of images with all the truth about them.
-
-    \b
-    Examples:
-      numpyvision data show scenes
-      numpyvision data show coco:~/nuclei --out nuclei.png --count 9
-    """
-    from numpyvision import runs
-    from numpyvision.plot import boxes
-    dataset = runs.open_data(spec, split, count)
-    picture = runs.free_name(_picture_name(spec)) if out is None else out
-    boxes.draw_page([dataset[i] for i in range(min(count, len(dataset)))], dataset.classes, path=picture)
     print(picture)
 
 
@@ -327,12 +276,6 @@ def _resumed(config, model, **wanted):
             raise ValueError(f"the run has --{key.replace('_', '-')} {value}, so it cannot go on with {given}; leave the option out")
     steps = wanted["steps"] or config["recipe"]["steps"]
     return {**config, "recipe": {**config["recipe"], "steps": steps}}
-
-
-def _picture_name(spec, ending=""):
-    """voc:/data/bccd -> bccd.png, in the folder where one is."""
-    kind, _, rest = spec.rpartition(":")
-    return Path(f"{kind if rest.isdigit() else Path(rest).stem}{ending}.png")
 
 
 def _describe(found, classes, score):

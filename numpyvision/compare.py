@@ -6,7 +6,7 @@ import json
 import time
 from pathlib import Path
 
-from numpyvision import runs
+from numpyvision import places, runs
 from numpyvision.data import batches
 from numpyvision.metrics import cost
 from numpyvision.training import loop
@@ -24,7 +24,7 @@ def compare_runs(folders, measure=0):
     settings, rows = [], []
     for folder in map(Path, folders):
         if not folder.is_dir() and (Path("runs") / folder).is_dir():
-            folder = runs.latest(str(folder))
+            folder = places.latest(str(folder))
         config = runs.read_config(folder)
         if not (folder / "metrics.json").exists():
             raise FileNotFoundError(f"{folder}: no metrics.json, so this run was not finished and scored")

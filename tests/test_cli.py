@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from numpyvision import cli, contract, runs
+from numpyvision import cli, contract, places, runs
 from numpyvision.boxes.detections import Detections
 from numpyvision.data.sample import Sample
 from numpyvision.training import loop
@@ -141,7 +141,7 @@ def test_default_folders_are_numbered_and_scenes_are_the_default(monkeypatch, ca
     assert sorted(os.listdir("runs")) == ["classifier", "classifier-2"]
     assert "runs/classifier-2/" in capsys.readouterr().out
     assert files("runs/classifier")["checkpoint.safetensors"] == files("runs/classifier-2")["checkpoint.safetensors"]
-    assert runs.latest("classifier") == Path("runs/classifier-2")
+    assert places.latest("classifier") == Path("runs/classifier-2")
 
 
 def test_nothing_is_overwritten(workplace, tmp_path, capsys):
