@@ -4,6 +4,7 @@ After it come the lines that contract.py has for the operation, with new numbers
 """
 import numpy as np
 
+from numpyvision.exercises import contract_lines
 from numpyvision.ops import resize
 
 NINE = np.arange(9.).reshape(1, 1, 3, 3)                                       # 0 1 2 / 3 4 5 / 6 7 8
@@ -19,15 +20,8 @@ RUNNING = [np.zeros(1), np.ones(1)]
 def after(op, args, kwargs=None, more=None, keep=None):
     """Cases: the worked example, the lines of `op` in contract.py whose settings `keep` likes, the empty batch, then more(rng)."""
     def cases(rng):
-        from numpyvision import contract
-        lines = [line for line in contract.CASES if line.name == op and (keep is None or keep(line.statics()))]
         yield [a.copy() if isinstance(a, np.ndarray) else a for a in args], kwargs or {}
-        for line in lines:
-            yield line.arrays(rng), line.statics()
-        for line in lines[:1]:
-            names = list(line.arguments)
-            empty = names[:1] if line.empty is None else line.empty
-            yield [a[:0] if n in empty else a for n, a in zip(names, line.arrays(rng), strict=False)], line.statics()
+        yield from contract_lines.cases_of([line for line in contract_lines.lines_of(op) if keep is None or keep(line.statics())], rng)
         yield from more(rng) if more else ()
     return cases
 
