@@ -111,9 +111,18 @@ def make_config(name, spec, dataset, *, seed=0, steps=None, batch_size=None, lr=
 
 def object_size(dataset, count=100):
     """The median side of the objects of (at most) `count` images, as a share of the image's short side; None if they have none."""
-    samples = [dataset[i] for i in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int)]
-    sides = [np.sqrt((s.boxes[:, 2] - s.boxes[:, 0]) * (s.boxes[:, 3] - s.boxes[:, 1])) / min(s.size) for s in samples]
+    chosen = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int)
+    sides = [np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])) / min(size)
+             for boxes, size in (boxes_and_size(dataset, i) for i in chosen)]
     return float(np.median(np.concatenate(sides))) if sum(map(len, sides)) else None
+
+
+def boxes_and_size(dataset, index):
+    """Boxes (G, 4) and (H, W) of an image: from its annotation if the data set has one, so that no file is read."""
+    if hasattr(dataset, "boxes_and_size"):
+        return dataset.boxes_and_size(index)
+    sample = dataset[index]
+    return sample.boxes, sample.size
 
 
 def describe(config, dataset):

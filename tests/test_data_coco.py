@@ -58,6 +58,14 @@ def test_every_form_of_mask(folder, segmentation):
     assert COCO(folder(truth(segmentation=segmentation)), masks=False)[0].masks is None
 
 
+def test_boxes_and_size_are_known_without_the_image(folder):
+    path = folder(truth(bbox=[0, 0, 20, 10]))
+    dataset = COCO(path)
+    (path / "images" / "a.png").unlink()
+    boxes, size = dataset.boxes_and_size(0)
+    assert boxes.tolist() == [[3, 2, 8, 6], [0, 0, 20, 10]] and boxes.dtype == np.float32 and size == (10, 20)
+
+
 def test_an_image_without_objects_is_a_sample(folder):
     content = truth()
     content["images"].append({"id": 8, "file_name": "a.png", "height": 10, "width": 20})

@@ -47,6 +47,14 @@ def test_one_based_inclusive_pixels_become_half_open_coordinates(folder):
     assert dataset.faults == []
 
 
+def test_boxes_and_size_are_known_without_the_image(folder):
+    path = folder(annotation(item(1, 1, 20, 10)))
+    dataset = VOC(path)
+    (path / "JPEGImages" / "a.png").unlink()
+    boxes, size = dataset.boxes_and_size(0)
+    assert boxes.tolist() == [[0, 0, 20, 10]] and boxes.dtype == np.float32 and size == (10, 20)
+
+
 def test_an_image_without_objects_is_a_sample(folder):
     sample = VOC(folder(annotation()), classes=("cat",))[0]
     assert sample.boxes.shape == (0, 4) and sample.labels.shape == (0,) and sample.difficult.shape == (0,)

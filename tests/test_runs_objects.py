@@ -59,6 +59,8 @@ def test_small_objects_get_small_anchors_and_a_larger_picture(tmp_path):
         return type("Photos", (list,), {"classes": ("background", "cell"), "name": "photos"})([sample, empty, sample])
     assert runs.object_size(photos(12)) == pytest.approx(1.5 * 12 / 240)       # of sides 12 and 24, three of each
     assert runs.object_size(photos(12)[1:2]) is None
+    told = type("Told", (), {"__len__": lambda self: 1, "boxes_and_size": lambda self, i: (np.array([[0, 0, 10, 10]]), (100, 120))})()
+    assert runs.object_size(told) == pytest.approx(0.1), "no image is read where the annotations tell"
     small, large = (runs.make_config("mask_rcnn", f"coco:{tmp_path}", photos(side)) for side in (12, 60))
     assert small["recipe"]["short_side"] > large["recipe"]["short_side"] == 240
     assert np.max(small["model"]["anchor_sizes"]) < np.max(large["model"]["anchor_sizes"])

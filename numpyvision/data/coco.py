@@ -52,13 +52,18 @@ class COCO:
     def __len__(self):
         return len(self._images)
 
+    def boxes_and_size(self, index):
+        """Boxes (G, 4) and (H, W) of an image as the JSON has them; the image is not read."""
+        return np.array([o["box"] for o in self._objects[index]], np.float32).reshape(-1, 4), self._images[index]["size"]
+
     def __getitem__(self, index):
         image, objects = self._images[index], self._objects[index]
+        boxes, size = self.boxes_and_size(index)
         path = self.folder / image["file_name"]
-        pixels = read_image_of_size(path, image["size"], self.file, f"images[id={image['id']}].width, height")
+        pixels = read_image_of_size(path, size, self.file, f"images[id={image['id']}].width, height")
         return Sample(
             pixels,
-            np.array([o["box"] for o in objects], np.float32).reshape(-1, 4),
+            boxes,
             np.array([o["label"] for o in objects], np.int64),
             masks=self._masks(objects, pixels.shape[1:]) if self._with_masks else None,
             keypoints=np.array([o["keypoints"] for o in objects], np.float32).reshape(-1, NUM_JOINTS, 3) if self._with_keypoints else None,

@@ -62,10 +62,13 @@ class VOC:
     def __len__(self):
         return len(self._records)
 
+    def boxes_and_size(self, index):
+        """Boxes (G, 4) and (H, W) of an image as its annotation has them; the image is not read."""
+        return np.array(self._records[index].boxes, np.float32).reshape(-1, 4), self._records[index].size
+
     def __getitem__(self, index):
-        record = self._records[index]
-        image = read_image_of_size(record.image, record.size, record.file, "size")
-        boxes = np.array(record.boxes, np.float32).reshape(-1, 4)
+        record, (boxes, size) = self._records[index], self.boxes_and_size(index)
+        image = read_image_of_size(record.image, size, record.file, "size")
         labels = np.array([self.classes.index(name) for name in record.names], np.int64)
         areas = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).astype(np.float64)
         return Sample(image, boxes, labels, difficult=np.array(record.difficult, bool), areas=areas,
