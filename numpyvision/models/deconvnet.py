@@ -9,8 +9,7 @@
 
 No skip carries a feature across: only *where* the maxima were crosses over (lecture L16-G08, U07 to U10). ' marks transposed convolutions,
 which fill in around the values that the unpool has put down. The first behind each unpool starts as bilinear interpolation (layers/vgg.py):
-with random weights the coarse answer has to get through three layers of scattered nails, and after 600 steps the mean IoU on scenes was
-0.50 instead of 0.59.
+with random weights the coarse answer has to get through three layers of scattered nails, and learns more slowly.
 
 The paper starts from a VGG that knows ImageNet. Ours starts from nothing, and the loss behind three unpools teaches the encoder slowly:
 cats and dogs stay confused. loss_coarse asks the bottleneck itself for the class at the centre of each of its cells, with the frequent

@@ -23,7 +23,7 @@ class KeypointBranch(RegionHead):
     """Loss by name: `loss_keypoint`. labels: the classes that have joints (persons).
 
     The paper's size: output_size=14, hidden=512, convs=8, bilinear=True, so maps of 56 x 56; ours end at 28 x 28. The paper has no norm;
-    with ours the loss after 270 steps on scenes is 4.7, without it 4.9 after 600.
+    ours begins without weights from ImageNet, and learns faster with one.
     """
 
     def __init__(self, channels, labels, strides, output_size=14, hidden=32, convs=3, bilinear=False, joints=17, *, rng, dtype=np.float32):
