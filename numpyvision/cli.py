@@ -149,8 +149,8 @@ def predict(
     from numpyvision.data.images import read_image
     from numpyvision.data.sample import Sample
     pixels = [read_image(path) for path in images]                     # all of them first: a bad name is told before any work
+    folder = run / "predictions" if out is None else places.folder_at(out)
     model, config = runs.load(run)
-    folder = run / "predictions" if out is None else out
     folder.mkdir(parents=True, exist_ok=True)
     for path, image in zip(images, pixels, strict=True):
         sample = Sample(image, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), image_id=path.name)
@@ -231,7 +231,7 @@ def figure(
         print(figures.listing())
         return
     row = figures.find(name)
-    picture = places.free_name(Path(f"{row}.png")) if out is None else out
+    picture = places.free_name(Path(f"{row}.png")) if out is None else places.picture_at(out)
     style.save(figures.FIGURES[row].draw(), picture)
     print(picture)
 
@@ -328,7 +328,8 @@ def run(arguments):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (ValueError, FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
-        return _fail(error, 2)
+        by_the_system = isinstance(error, OSError) and error.errno and error.filename is not None
+        return _fail(f"{error.filename}: {error.strerror}" if by_the_system else error, 2)
     except FloatingPointError as error:
         return _fail(error, 1)
     except Exception as error:

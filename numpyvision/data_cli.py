@@ -26,9 +26,9 @@ def check(
     from numpyvision import places, runs
     from numpyvision.data import checkup
     from numpyvision.plot import datasets
+    picture = places.free_name(_picture_name(spec, "-check")) if out is None else places.picture_at(out)
     report = checkup.check_dataset(runs.absolute(spec), progress=True)
     print(report)
-    picture = places.free_name(_picture_name(spec, "-check")) if out is None else out
     datasets.plot_dataset_statistics(report.statistics, picture)
     print(f"class, size and aspect histograms: {picture}")
     if not report.ok:
@@ -52,7 +52,7 @@ def show(
     from numpyvision import places, runs
     from numpyvision.plot import boxes
     dataset = runs.open_data(spec, split, count)
-    picture = places.free_name(_picture_name(spec)) if out is None else out
+    picture = places.free_name(_picture_name(spec)) if out is None else places.picture_at(out)
     boxes.draw_page([dataset[i] for i in range(min(count, len(dataset)))], dataset.classes, path=picture)
     print(picture)
 

@@ -217,8 +217,9 @@ def export(
     Examples:
       numpyvision exercise export --to homework1 box_iou nms
     """
+    from numpyvision import places
     from numpyvision.exercises import handout
-    hand, answers = handout.export(to, names or (), picture)
+    hand, answers = handout.export(places.folder_at(to), names or (), picture)
     print(f"{hand}/: skeletons, statements, public checks; give it to the class\n{answers}/: hidden seeds, solutions; keep it")
 
 
@@ -245,8 +246,10 @@ def grade(
 
     from tqdm.auto import tqdm
 
+    from numpyvision import places
     from numpyvision.exercises import catalog, handout, runner
     from numpyvision.exercises import grade as marking
+    out = out and places.file_at(out)
     students = marking.submissions(folders)
     names, seeds = handout.read_seeds(answers) if answers else (marking.exercises_of(students), [0])
     names = [n for n in catalog.load() if n in {catalog.find(e).name for e in exercise}] if exercise else names
@@ -288,11 +291,12 @@ def _check_one(place, name, seed, seconds, brief):
 
 def _workspace(folder):
     """The student's folder: --folder, else this one if it holds exercises, else exercises/ in it."""
+    from numpyvision import places
     from numpyvision.exercises import workspace
     here = workspace.Workspace(Path("."))
     if folder is None:
         folder = Path(".") if here.is_one() else Path("exercises")
-    return workspace.Workspace(folder.expanduser())
+    return workspace.Workspace(places.folder_at(folder.expanduser()))
 
 
 def _next_name(place):

@@ -1,6 +1,9 @@
 """Where a run or a picture goes: runs/NAME, runs/NAME-2, ... Nothing that is there is ever overwritten."""
 import itertools
+import os
 from pathlib import Path
+
+PICTURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 
 
 def numbered(base):
@@ -12,7 +15,7 @@ def numbered(base):
 
 def free_name(path):
     """The first of path, path-2, ... that does not exist: nothing is overwritten."""
-    return next(p for p in numbered(path) if not p.exists())
+    return next(p for p in numbered(path) if not os.path.lexists(p))
 
 
 def new_folder(name):
@@ -33,10 +36,33 @@ def latest(name):
     return found[-1]
 
 
+def folder_at(path):
+    """The path, if there is a folder or may be one."""
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path}: is a file; name a folder")
+    return path
+
+
+def file_at(path, endings=()):
+    """The path, if a file can be written there: to be told before the work, not after. endings: those that it may have."""
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder; name a file")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path}: there is no folder {path.parent}; make it first, or name another file")
+    if endings and path.suffix.lower() not in endings:
+        raise ValueError(f"{path}: must end in {', '.join(endings)}")
+    return path
+
+
+def picture_at(path):
+    """The path, if a picture can be written there."""
+    return file_at(path, PICTURES)
+
+
 def empty_folder(folder):
     """The folder, if a run may begin there."""
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder}: is a file; --out names a folder")
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder_at(folder).is_dir() and any(folder.iterdir()):
         raise ValueError(f"{folder}: is not empty, and nothing is overwritten; --resume goes on with the run there, or name another --out")
     return folder

@@ -87,7 +87,14 @@ def test_no_command_shows_help_and_version_is_told(capsys):
     (["train", "classifier", "--resume"], "no such run to resume"),
     (["train", "classifier", "--resume", "--out", "nowhere"], "nowhere: no such run"), (["eval", "nowhere"], "nowhere: no such run"),
     (["eval", "."], "not the folder of a run"), (["predict", "nowhere", "no.jpg"], "no.jpg"), (["gradcheck", "relo"], "did you mean relu"),
-    (["data", "check", "/no/such"], "/no/such"), (["data", "show", "scenes", "--split", "train", "--count", "0"], "--count")],
+    (["data", "check", "/no/such"], "/no/such"), (["data", "show", "scenes", "--split", "train", "--count", "0"], "--count"),
+    (["data", "show", "scenes", "--split", "tset"], "splits train and val, got 'tset'"),
+    (["predict", "x", "."], "cannot be read: Is a directory"),
+    (["figure", "L16-U03", "--out", "."], "is a folder; name a file"), (["figure", "L16-U03", "--out", "a/b.png"], "there is no folder a;"),
+    (["figure", "L16-U03", "--out", "b.doc"], "must end in .png"), (["bench", "relu", "--json", "a/b.json"], "there is no folder a;"),
+    (["bench", "relu", "--out", "slide"], "must end in .png"), (["exercise", "list", "--folder", __file__], "is a file; name a folder"),
+    (["exercise", "grade", ".", "--answers", "nowhere"], "nowhere: No such file"),
+    (["check", "zoo", "--op", "cnv2d"], "no bug has this code and operation; codes: ")],
     ids=lambda a: " ".join(a) if isinstance(a, list) else "")
 def test_mistakes_are_one_line_and_code_2(arguments, text, capsys, tmp_path):
     assert cli.run(arguments) == 2

@@ -3,7 +3,7 @@ import sys
 
 from tqdm import tqdm
 
-from numpyvision import threads
+from numpyvision import places, threads
 from numpyvision.bench import first_run, machine, operations, overhead, peers, picture, report, scaling, steps, to_ap
 from numpyvision.plot import style
 
@@ -15,6 +15,7 @@ def run(names=(), sections=(), json_file=None, out=None, quick=False, num_thread
     only ops and steps. json_file: results are added to what it holds, so that a bench can be taken in parts. out: where the bars go.
     """
     check_names(names, sections)
+    json_file, out = json_file and places.file_at(json_file), out and places.picture_at(out)
     before = report.load(json_file) if json_file else {}
     if num_threads is not None:
         threads.set_num_threads(num_threads)
@@ -119,9 +120,12 @@ def _finish(results, json_file, out):
     print(f"\n{summary}" if summary else "")
     if json_file:
         print(f"{json_file}: all of it")
-    if out and any(r["ratio"].get("torch") for r in [*results.get("operations", ()), *results.get("steps", ())]):
+    beside = any(r["ratio"].get("torch") for r in [*results.get("operations", ()), *results.get("steps", ())])
+    if out and beside:
         style.save(picture.ratio_bars(results).figure, out)
         print(out)
+    elif out and not results.get("scaling"):
+        print(f"no {out}: no line here was measured beside torch")
     if out and results.get("scaling"):
         growth = out.with_name(f"{out.stem}-growth{out.suffix}")
         style.save(picture.growth(results), growth)

@@ -34,7 +34,7 @@ def read_image(path, orient=True):
     except MemoryError:
         raise
     except Exception as error:                # Pillow's plugins raise OSError, SyntaxError, struct.error, ... for a malformed file
-        raise DataError(path, "image", f"cannot be read: {error}") from error
+        raise DataError(path, "image", f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _to_array(image):

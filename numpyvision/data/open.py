@@ -17,15 +17,17 @@ KINDS = "scenes, scenes:COUNT, voc:PATH or coco:PATH"
 def open_dataset(spec, split="train", seed=0, size=(128, 128), strict=False, masks=True):
     """The data set of a spec and split. A wrong spec or a missing folder is a ValueError of one line.
 
-    seed, size (H, W): of scenes; split "train" draws them from `seed`, any other split from one seed held out for ever. strict: the first
+    seed, size (H, W): of scenes; split "train" draws them from `seed`, "val" from one seed held out for ever. strict: the first
     fault in the annotations is an error. masks=False: COCO's segmentations are not decoded.
     """
     kind, rest = parse_spec(spec)
     if kind == "scenes":
         from numpyvision.data.scenes import Scenes
+        if split not in SCENES:
+            raise ValueError(f"scenes have the splits {' and '.join(SCENES)}, got {split!r}")
         if split == "train" and seed == HELD_OUT_SEED:
             raise ValueError(f"seed {seed} draws the held-out scenes; take another one to train")
-        count = int(rest) if rest else SCENES.get(split, SCENES["val"])
+        count = int(rest) if rest else SCENES[split]
         return Scenes(count, seed=seed if split == "train" else HELD_OUT_SEED, size=size)
     if kind == "voc":
         from numpyvision.data.voc import VOC

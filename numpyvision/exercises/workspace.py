@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from numpyvision import places
 from numpyvision.exercises import catalog
 
 PROGRESS = "progress.json"
@@ -54,7 +55,7 @@ class Workspace:
         except FileNotFoundError:
             known = {}
         except (ValueError, TypeError, KeyError, AttributeError):
-            aside = free_name(self.folder / "progress-unreadable.json")
+            aside = places.free_name(self.folder / "progress-unreadable.json")
             os.replace(self.folder / PROGRESS, aside)
             self.note = (f"{self.folder / PROGRESS} could not be read and is now {aside.name}; progress starts anew, your functions are "
                          "untouched")
@@ -97,18 +98,9 @@ def write_new(path, text):
 def put_aside(path, folder):
     """Move a file into `folder` under a free name -> the new path."""
     folder.mkdir(parents=True, exist_ok=True)
-    kept = free_name(folder / path.name)
+    kept = places.free_name(folder / path.name)
     os.replace(path, kept)
     return kept
-
-
-def free_name(path):
-    """path, or path with -2, -3, ... before the ending."""
-    number, free = 1, path
-    while os.path.lexists(free):
-        number += 1
-        free = path.with_stem(f"{path.stem}-{number}")
-    return free
 
 
 def replace(path, text):

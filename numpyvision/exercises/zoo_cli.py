@@ -31,11 +31,12 @@ def zoo(
     """
     from numpyvision.exercises import zoo
     halves = {name: bugs for name, bugs in zoo.HALVES.items() if {"seen": seen, "unseen": unseen}[name] or not (seen or unseen)}
-    found = {name: zoo.run([b for b in bugs if (not code or b.code in code) and (not op or b.op in op)], seed, progress=True)
-             for name, bugs in halves.items()}
+    chosen = {name: [b for b in bugs if (not code or b.code in code) and (not op or b.op in op)] for name, bugs in halves.items()}
+    if not any(chosen.values()):
+        known = [", ".join(sorted({getattr(b, field) for bugs in halves.values() for b in bugs})) for field in ("code", "op")]
+        raise typer.BadParameter(f"no bug has this code and operation; codes: {known[0]}; operations: {known[1]}")
+    found = {name: zoo.run(bugs, seed, progress=True) for name, bugs in chosen.items()}
     everything = [f for half in found.values() for f in half]
-    if not everything:
-        raise typer.BadParameter("no bug has this code and operation")
     print(f"planted and called:\n{zoo.confusion(everything)}\n")
     for name, half in found.items():
         print(zoo.summary(half, name))
