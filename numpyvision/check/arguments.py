@@ -32,8 +32,10 @@ def integer_array(name, x, ndim, shape_text):
     """x must be an integer array of ndim axes: labels, indices."""
     if not (hasattr(x, "ndim") and hasattr(x, "dtype")):
         raise ValueError(f"{name} must be an integer array of shape {shape_text}, got a {type(x).__name__}; wrap it in np.asarray(...)")
-    require(x.ndim == ndim, f"{name} must be {shape_text}, got {tuple(x.shape)}")
-    require(np.dtype(x.dtype).kind in "iu", f"{name} must hold integers, got {x.dtype}; convert it with {name}.astype(np.int64)")
+    if x.ndim != ndim:
+        raise ValueError(f"{name} must be {shape_text}, got {tuple(x.shape)}")
+    if np.dtype(x.dtype).kind not in "iu":
+        raise ValueError(f"{name} must hold integers, got {x.dtype}; convert it with {name}.astype(np.int64)")
 
 
 def same_dtype(arrays):

@@ -1,7 +1,7 @@
 """Loss loops: one pass over blocks that fit the first-level cache; every block has its own sum, so the result does not depend on threads.
 
 Shapes here: N images, K classes, P pixels of an image (or N = 1 and P rows of a classifier's table, turned on its side).
-Labels are compared with the class in hand, never used as an index: no label can make these loops read or write elsewhere.
+A label is an index only after it was found to be one of the K classes: no label can make these loops read or write elsewhere.
 """
 import math
 
@@ -12,72 +12,127 @@ from numpyvision.kernels.elementwise import LANES, SMALL, add_up, exp_negative, 
 from numpyvision.kernels.jit import alone_below, jit, jit_parallel
 
 PIXELS = 512             # of one block: 21 classes of them are 43 KB
+ROWS = 128               # of one block of a classifier's table: 81 classes of them are 41 KB
 ELEMENTS = 4096          # of one block of an elementwise loss
 
 
 @alone_below(SMALL)
 @jit_parallel
 def softmax_cross_entropy(logits, labels, ignore_index):
-    """Sum over pixels of log(sum_k e^z_k) - z_label, ignored ones left out. logits (N, K, P), labels (N, P) int32."""
+    """Sum over pixels of log(sum_k e^z_k) - z_label, ignored ones left out. logits (N, K, P), labels (N, P) int64.
+
+    -> the sum, how many labels counted, how many were none of the K classes (the caller raises), and what backward would have to
+    compute again, (N, P) each: the largest logit of each pixel, and its total, sum_k e^(z_k - largest).
+    """
     N, K, P = logits.shape
+    largest, total = np.empty((N, P), logits.dtype), np.empty((N, P), logits.dtype)
     blocks = (P + PIXELS - 1) // PIXELS
-    sums = np.zeros(N * blocks)
+    sums, valid, wrong = np.empty(N * blocks), np.empty(N * blocks, np.int64), np.empty(N * blocks, np.int64)
     for block in prange(N * blocks):
         n, start = block // blocks, block % blocks * PIXELS
-        stop = min(start + PIXELS, P)
-        label = labels[n, start:stop]
-        largest = _largest(logits[n, :, start:stop])
-        total = np.zeros_like(largest)
-        chosen = np.zeros_like(largest)
-        for k in range(K):
-            row = logits[n, k, start:stop]
-            for i in range(row.size):
-                value = row[i]
-                total[i] += exp_negative(value - largest[i])
-                chosen[i] = value if label[i] == k else chosen[i]
-        for i in range(label.size):
-            if label[i] != ignore_index:
-                sums[block] += math.log(total[i]) + largest[i] - chosen[i]
-    return sums.sum()
+        pixels = slice(start, min(start + PIXELS, P))
+        _softmax_parts(logits[n], pixels, largest[n, pixels], total[n, pixels])
+        sums[block], valid[block], wrong[block] = _add_labels(
+            logits[n], start, labels[n, pixels], ignore_index, largest[n, pixels], total[n, pixels])
+    return sums.sum(), valid.sum(), wrong.sum(), largest, total
 
 
 @jit
-def _largest(logits):
-    """The largest of K logits, a pixel: (K, pixels) -> (pixels,). It is subtracted before exp(), which then cannot overflow."""
-    largest = logits[0].copy()
-    for k in range(1, len(logits)):
-        row = logits[k]
+def softmax_cross_entropy_rows(logits, labels, ignore_index):
+    """The same of rows (N, K), labels (N,). ROWS of them at a time are turned, so that the loops run along many rows, not a few classes."""
+    N, K = logits.shape
+    largest, total = np.empty(N, logits.dtype), np.empty(N, logits.dtype)
+    turned = np.empty((K, ROWS), logits.dtype)
+    loss, valid, wrong = 0.0, 0, 0
+    for start in range(0, N, ROWS):
+        rows = slice(start, min(start + ROWS, N))
+        block = logits[rows]
+        for k in range(K):
+            column = turned[k]
+            for i in range(len(block)):
+                column[i] = block[i, k]
+        _softmax_parts(turned, slice(0, len(block)), largest[rows], total[rows])
+        more = _add_labels(turned, 0, labels[rows], ignore_index, largest[rows], total[rows])
+        loss, valid, wrong = loss + more[0], valid + more[1], wrong + more[2]
+    return loss, valid, wrong, largest, total
+
+
+@jit
+def _softmax_parts(z, pixels, largest, total):
+    """z (K, P), a slice of its pixels -> their largest and total. The largest is subtracted before exp(), which then cannot overflow.
+
+    z[:, pixels] would be shorter, but its rows are not known to be contiguous, and the loops would go number by number.
+    """
+    largest[:] = z[0, pixels]
+    for k in range(1, len(z)):
+        row = z[k, pixels]
         for i in range(row.size):
             largest[i] = row[i] if row[i] > largest[i] else largest[i]
-    return largest
+    total[:] = 0
+    for k in range(len(z)):
+        row = z[k, pixels]
+        for i in range(row.size):
+            total[i] += exp_negative(row[i] - largest[i])
+
+
+@jit
+def _add_labels(z, start, labels, ignore_index, largest, total):
+    """z (K, P), labels of its pixels from `start` on -> sum of log(total) + largest - z_label, how many labels count, how many are wrong.
+
+    A sum of logarithms is the logarithm of a product, which is taken before the product can overflow: one log for dozens of pixels.
+    """
+    loss, product, valid, wrong = 0.0, 1.0, 0, 0
+    for i in range(labels.size):
+        label = labels[i]
+        if label == ignore_index:
+            continue
+        if label < 0 or label >= len(z):
+            wrong += 1
+            continue
+        valid += 1
+        loss += largest[i] - z[label, start + i]
+        product *= total[i]                                                # 1 <= total <= K
+        if product > 1e200:
+            loss += math.log(product)
+            product = 1.0
+    return loss + math.log(product), valid, wrong
 
 
 @alone_below(SMALL)
 @jit_parallel
-def softmax_cross_entropy_backward(logits, labels, ignore_index, scale):
-    """scale * (softmax - onehot), 0 at ignored pixels. The softmax is computed anew: exp() is cheaper than reading it from memory."""
+def softmax_cross_entropy_backward(logits, labels, ignore_index, largest, total, scale, dlogits):
+    """dlogits = scale * (softmax - onehot), 0 at ignored pixels, in one pass: exp() anew is cheaper than reading it from memory."""
     N, K, P = logits.shape
-    dlogits = np.empty_like(logits)
-    blocks, one, zero = (P + PIXELS - 1) // PIXELS, logits.dtype.type(1), logits.dtype.type(0)
+    blocks, zero = (P + PIXELS - 1) // PIXELS, logits.dtype.type(0)
     for block in prange(N * blocks):
         n, start = block // blocks, block % blocks * PIXELS
-        stop = min(start + PIXELS, P)
-        label = labels[n, start:stop]
-        largest = _largest(logits[n, :, start:stop])
-        total = np.zeros_like(largest)
-        for k in range(K):
-            row = logits[n, k, start:stop]
-            result = dlogits[n, k, start:stop]
-            for i in range(row.size):
-                result[i] = exp_negative(row[i] - largest[i])
-                total[i] += result[i]
+        pixels = slice(start, min(start + PIXELS, P))
+        label, top, share = labels[n, pixels], largest[n, pixels], total[n, pixels].copy()
         for i in range(label.size):
-            total[i] = scale * (one / total[i]) if label[i] != ignore_index else zero
+            share[i] = scale / share[i] if label[i] != ignore_index else zero
         for k in range(K):
-            result = dlogits[n, k, start:stop]
-            for i in range(result.size):
-                onehot = scale if label[i] == k else zero
-                result[i] = result[i] * total[i] - onehot
+            row = logits[n, k, pixels]
+            result = dlogits[n, k, pixels]
+            for i in range(row.size):
+                result[i] = exp_negative(row[i] - top[i]) * share[i]
+        result = dlogits[n, :, pixels]
+        for i in range(label.size):
+            if label[i] != ignore_index and 0 <= label[i] < K:
+                result[label[i], i] -= scale
+
+
+@jit
+def softmax_cross_entropy_rows_backward(logits, labels, ignore_index, largest, total, scale):
+    """The same of rows (N, K): with their largest and total at hand, nothing need be turned."""
+    N, K = logits.shape
+    dlogits, zero = np.empty_like(logits), logits.dtype.type(0)
+    for n in range(N):
+        row, result, top = logits[n], dlogits[n], largest[n]
+        share = scale / total[n] if labels[n] != ignore_index else zero
+        for k in range(K):
+            result[k] = exp_negative(row[k] - top) * share
+        if labels[n] != ignore_index and 0 <= labels[n] < K:
+            result[labels[n]] -= scale
     return dlogits
 
 

@@ -14,7 +14,7 @@ from numpyvision.cache import Cache
 from numpyvision.check import arguments as check
 from numpyvision.losses.weighting import check_weighted, flat, weight_and_normalizer
 
-SIDEWAYS = 128           # rows of up to this many classes are turned, so that the compiled loop runs along many rows, not a few classes
+MOST_CLASSES = 128       # of rows that take the compiled loop; it turns a block of rows at a time, which must fit the first-level cache
 
 
 def softmax_cross_entropy_forward(logits, labels, ignore_index=255):
@@ -22,16 +22,21 @@ def softmax_cross_entropy_forward(logits, labels, ignore_index=255):
 
     logits (N, K1) with labels (N,), or per pixel (N, K1, H, W) with labels (N, H, W); labels are integers 0..K1-1, or `ignore_index`,
     which contributes nothing and is not counted (None: every label counts). 0.0 if no label is valid. Stable for any finite logits.
-    ValueError for a label outside the range. Caches logits, labels and the number of valid ones.
+    ValueError for a label outside the range. Caches logits, labels and the number of valid ones; the compiled loop also what its
+    backward need not compute again.
     """
     _check_classes(logits, labels, ignore_index)
     xp = get_array_module(logits)
     ignore = -1 if ignore_index is None else ignore_index              # no label is -1
+    if _runs_compiled(logits):
+        total, count, wrong, *parts = _sum_compiled(logits, labels, ignore)
+        if wrong:
+            _check_labels(labels, logits.shape[1], ignore_index)
+        count = max(count, 1)
+        return logits.dtype.type(total / count), Cache(logits=logits, labels=labels, ignore_index=ignore_index, count=count, parts=parts)
+    _check_labels(labels, logits.shape[1], ignore_index)
     count = max(int((labels != ignore).sum()), 1)
     cache = Cache(logits=logits, labels=labels, ignore_index=ignore_index, count=count)
-    if _runs_compiled(logits):
-        total = kernels.losses.softmax_cross_entropy(*_as_planes(logits, labels), ignore)
-        return logits.dtype.type(total / count), cache
     shifted = logits - logits.max(axis=1, keepdims=True)                  # exp() cannot overflow now
     log_softmax = shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))             # (N, K1, ...)
     valid = labels != ignore
@@ -44,10 +49,12 @@ def softmax_cross_entropy_backward(dloss, cache):
     logits, labels, count = cache.logits, cache.labels, cache.count
     ignore = -1 if cache.ignore_index is None else cache.ignore_index
     if _runs_compiled(logits):
-        scale = logits.dtype.type(dloss / count)
-        dlogits = kernels.losses.softmax_cross_entropy_backward(*_as_planes(logits, labels), ignore, scale)
+        parts = cache.get("parts") or _sum_compiled(logits, labels, ignore)[3:]            # a readable forward leaves none
+        scale, (z, k) = logits.dtype.type(dloss / count), _as_planes(logits, labels)
         if logits.ndim == 2:
-            return np.ascontiguousarray(dlogits[0].T)
+            return kernels.losses.softmax_cross_entropy_rows_backward(z, k, ignore, *parts, scale)
+        dlogits = np.empty_like(z)                # by NumPy, which asks for large pages: numba's take twice as long to be written first
+        kernels.losses.softmax_cross_entropy_backward(z, k, ignore, *parts, scale, dlogits)
         return dlogits.reshape(logits.shape)
     xp = get_array_module(logits)
     classes = xp.arange(logits.shape[1]).reshape(1, -1, *[1] * (logits.ndim - 2))          # (1, K1, 1, 1) or (1, K1)
@@ -96,33 +103,46 @@ def sigmoid_bce_backward(dloss, cache):
 
 def _runs_compiled(logits):
     """Whether the compiled loop takes these logits: maps always, rows unless they hold very many classes (then NumPy is as fast)."""
-    return backend.compiled(logits) and (logits.ndim == 4 or logits.shape[1] <= SIDEWAYS)
+    return backend.compiled(logits) and (logits.ndim == 4 or logits.shape[1] <= MOST_CLASSES)
+
+
+def _sum_compiled(logits, labels, ignore):
+    """The sum of the losses, how many labels count, how many are wrong; and the softmax's parts, its largest logits and totals."""
+    kernel = kernels.losses.softmax_cross_entropy if logits.ndim == 4 else kernels.losses.softmax_cross_entropy_rows
+    return kernel(*_as_planes(logits, labels), ignore)
 
 
 def _as_planes(logits, labels):
-    """logits (N, K1, H, W) -> (N, K1, H*W); rows (N, K1) -> (1, K1, N), one picture whose pixels are the rows. Labels go along."""
+    """Contiguous; a map (N, K1, H, W) with its pixels on one axis, (N, K1, H*W), and labels int64, (N, H*W)."""
+    logits, labels = np.ascontiguousarray(logits), np.ascontiguousarray(labels, dtype=np.int64)
     if logits.ndim == 2:
-        logits, labels = logits.T[None], labels[None]
-    N, K1 = logits.shape[:2]
-    labels = np.ascontiguousarray(labels, dtype=np.int32).reshape(N, -1) if labels.size else np.empty((N, 0), np.int32)
-    return np.ascontiguousarray(logits).reshape(N, K1, labels.shape[1]), labels
+        return logits, labels
+    N, K1, H, W = logits.shape
+    return logits.reshape(N, K1, H * W), labels.reshape(N, H * W)
 
 
 def _check_classes(logits, labels, ignore_index):
+    """ValueError unless logits and labels belong together. Texts are formatted only where they are needed: it costs microseconds."""
     maps = getattr(logits, "ndim", 2) == 4
     check.array("logits", logits, 4 if maps else 2, "(N, K1) or (N, K1, H, W)")
     check.integer_array("labels", labels, logits.ndim - 1, "(N, H, W)" if maps else "(N,)")
     K1, expected = logits.shape[1], logits.shape[:1] + logits.shape[2:]
-    check.require(K1 > 0, f"logits must have at least one class, got {logits.shape}")
-    check.require(labels.shape == expected, f"labels must be {expected} for logits {logits.shape}, got {labels.shape}")
-    check.require(ignore_index is None or not 0 <= ignore_index < K1,
-                  f"ignore_index {ignore_index} is one of the {K1} classes; pass ignore_index=None (or -1) where no label is to be ignored")
-    if labels.size:
-        wrong = (labels < 0) | (labels >= K1)
-        if ignore_index is not None:
-            wrong &= labels != ignore_index
-        if wrong.any():
-            raise ValueError(_wrong_label(labels[wrong], K1, ignore_index))
+    if K1 == 0:
+        raise ValueError(f"logits must have at least one class, got {logits.shape}")
+    if labels.shape != expected:
+        raise ValueError(f"labels must be {expected} for logits {logits.shape}, got {labels.shape}")
+    if ignore_index is not None and 0 <= ignore_index < K1:
+        raise ValueError(f"ignore_index {ignore_index} is one of the {K1} classes; "
+                         "pass ignore_index=None (or -1) where no label is to be ignored")
+
+
+def _check_labels(labels, K1, ignore_index):
+    """ValueError for a label that is neither a class nor ignored."""
+    wrong = (labels < 0) | (labels >= K1)
+    if ignore_index is not None:
+        wrong &= labels != ignore_index
+    if wrong.any():
+        raise ValueError(_wrong_label(labels[wrong], K1, ignore_index))
 
 
 def _wrong_label(wrong, K1, ignore_index):

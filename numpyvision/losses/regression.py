@@ -2,7 +2,6 @@
 from numpyvision import backend, kernels
 from numpyvision.backend import get_array_module
 from numpyvision.cache import Cache
-from numpyvision.check import arguments as check
 from numpyvision.losses.weighting import check_weighted, flat, weight_and_normalizer
 
 
@@ -14,7 +13,8 @@ def smooth_l1_forward(pred, target, weights=None, beta=1.0, normalizer=None):
     At beta = 1/9: d = 0.05 -> 0.01125, d = 0.5 -> 0.444444 (Fast R-CNN, Eq. 3, is beta = 1). Caches pred, target, weights, normalizer.
     """
     check_weighted("pred", pred, "target", target)
-    check.require(beta >= 0, f"beta must be at least 0, got {beta}; 0 is plain L1")
+    if not beta >= 0:
+        raise ValueError(f"beta must be at least 0, got {beta}; 0 is plain L1")
     weights, normalizer = weight_and_normalizer(pred, weights, normalizer)
     cache = Cache(pred=pred, target=target, weights=weights, beta=float(beta), normalizer=normalizer)
     if backend.compiled(pred, target, weights):

@@ -25,13 +25,15 @@ def check_weighted(name, x, target_name, target):
     ndim = getattr(x, "ndim", 0)
     check.array(name, x, ndim, "any shape")
     check.array(target_name, target, getattr(target, "ndim", ndim), "any shape")
-    check.require(x.shape == target.shape, f"{target_name} must have the shape of {name} {x.shape}, got {target.shape}")
+    if x.shape != target.shape:                                        # its text is formatted only where it is needed
+        raise ValueError(f"{target_name} must have the shape of {name} {x.shape}, got {target.shape}")
     check.same_dtype({name: x, target_name: target})
 
 
 def flat(x, *others):
     """x and the others, broadcast to x's shape, on one axis in C order: what a kernel takes. None stays None."""
-    return [None if a is None else np.ascontiguousarray(np.broadcast_to(a, x.shape)).reshape(-1) for a in (x, *others)]
+    spread = (a if a is None or a.shape == x.shape else np.broadcast_to(a, x.shape) for a in (x, *others))
+    return [None if a is None else np.ascontiguousarray(a).reshape(-1) for a in spread]
 
 
 def _fits(shape, target):
