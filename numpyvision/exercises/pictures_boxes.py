@@ -15,7 +15,8 @@ def outline(ax, box, colour=BLUE, text="", fill=0.0, style="-", where="top"):
     x1, y1, x2, y2 = (float(v) for v in box)
     ax.fill([x1, x2, x2, x1], [y1, y1, y2, y2], facecolor=(colour, fill) if fill else "none", edgecolor=colour, linestyle=style, lw=1.6)
     if text:
-        ax.text(x1, y1 if where == "top" else y2, text, color=colour, ha="left", va="bottom" if where == "top" else "top", fontsize=8)
+        ax.text(x1, y1 if where == "top" else y2, text, color=colour, ha="left", va="bottom" if where == "top" else "top", fontsize=8,
+                bbox=dict(facecolor="white", edgecolor="none", alpha=0.8, pad=0.6))          # other boxes' lines run below it
 
 
 def scene(ax, title, x, y):

@@ -32,7 +32,8 @@ def relu_backward(figure, function):
     curve(lower, t, dout, "", "backward", None, color=style.GREY, label="dout")
     lower.plot(t, function(dout, cache), color=PARTS[1], label="dx")
     for ax in (upper, lower):
-        ax.legend(loc="upper right", fontsize=8)
+        ax.set_ylim(-1.1, 1.7)                                           # room for the legend above the waves
+        ax.legend(loc="upper right", ncols=2, fontsize=8)
 
 
 def linear_forward(figure, function):
@@ -143,7 +144,7 @@ def conv_transpose2d_forward(figure, function):
     """The slide: four stamps, 5 x 5; the framed cells were covered more than once."""
     full = function(DOUT, KERNEL, stride=2)[0][0, 0]
     count = function(np.ones_like(DOUT), np.ones_like(KERNEL), stride=2)[0][0, 0]
-    tables(figure, ("x", DOUT[0, 0]), ("w", KERNEL[0, 0]), ("stride 2: the sum of four stamps", full, np.argwhere(count > 1.5)))
+    tables(figure, ("x", DOUT[0, 0]), ("w", KERNEL[0, 0]), ("stride 2: four stamps, overlaps framed", full, np.argwhere(count > 1.5)))
 
 
 def conv_transpose2d_backward(figure, function):
