@@ -36,6 +36,13 @@ def test_an_ok_costs_a_handful_of_calls():
     assert calls["forward"] <= 10 and calls["backward"] <= 8
 
 
+@pytest.mark.parametrize("elementwise", ["auto", True, False])
+def test_an_input_that_may_not_move_at_all_is_passed_over(elementwise):
+    report = gradcheck(lambda x, places: (2 * x, {}), lambda dout, cache: (2 * dout, 0 * dout[:, :1]), [randn(3, 2), np.ones((3, 1))],
+                       rng=RNG(0), fixed={"places": [0]}, elementwise=elementwise)
+    assert report.ok and [row.checked for row in report.rows][1] == "fixed"
+
+
 # ---- big inputs are sampled
 
 def test_a_big_input_is_sampled_and_still_named():

@@ -112,6 +112,8 @@ def _along(problem, name, rng, elementwise):
     row = Row(name, problem.arrays[name].shape, checked="one direction")
     if problem.arrays[name].size == 0:
         row.checked = "empty"
+    elif name in problem.fixed and problem.fixed[name].all():
+        row.checked = "fixed"
     elif elementwise is True:
         _fill(row, *max(difference.elements(problem, name, difference.movable(problem, name)), key=_badness), problem.rtol)
         row.checked = "every element"
