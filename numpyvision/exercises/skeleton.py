@@ -13,6 +13,7 @@ from numpyvision import backend
 from numpyvision.exercises import cases
 
 WIDTH = 110
+UNBROKEN = "\N{NO-BREAK SPACE}"                                     # where no line may end: inside a name and its shape
 
 
 def skeleton(exercise):
@@ -106,15 +107,16 @@ def _cache_comment(exercise):
     args, kwargs = cases.of(exercise.name)[0]
     with backend.use("numpy"):
         _, cache = exercise.pair()[0](*args, **kwargs)
-    items = ", ".join(f"{name} {_describe(value)}" for name, value in cache.items())
+    items = ", ".join(f"{name}{UNBROKEN}{_describe(value)}" for name, value in cache.items())
     made = f"Cache({', '.join(f'{name}=...' for name in cache)})"
     text = (f"Return out, cache; the library's backward needs cache = {made}. " if exercise.kind == "forward" else
             "cache holds what forward was given or made; write cache.NAME. ") + f"In the worked example: {items}."
-    return textwrap.wrap(text, WIDTH, initial_indent="    # ", subsequent_indent="    # ", break_long_words=False)
+    lines = textwrap.wrap(text, WIDTH, initial_indent="    # ", subsequent_indent="    # ", break_long_words=False)
+    return [line.replace(UNBROKEN, " ") for line in lines]
 
 
 def _describe(value):
     if isinstance(value, np.ndarray) and value.ndim:
-        return f"{tuple(value.shape)} {value.dtype}"
+        return str(tuple(value.shape)).replace(" ", UNBROKEN) + f"{UNBROKEN}{value.dtype}"
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else type(value).__name__
