@@ -70,7 +70,7 @@ def head(machine):
             f"sgemm {machine['sgemm_gflops']:.0f} GFLOP/s, copy {machine['copy_gbs']:.0f} GB/s\n{versions}")
 
 
-def table(rows, unit="ms", machine=None):
+def table(rows, unit="ms"):
     """Rows as text, one a line; a ratio below 1 is ours faster."""
     libraries = [name for name in ORDER if any(name in r["ms"] for r in rows)]
     others = [name for name in libraries if name not in ("compiled", "readable")]

@@ -6,8 +6,6 @@ from numpyvision.bench import operations, steps
 from numpyvision.bench.operations import case, randn, rois
 
 SIDES, BATCHES, REGIONS = (64, 128, 256, 512, 1024), (1, 2, 4, 8, 16), (16, 64, 256, 1024)
-
-
 GROUPS = ("image side", "batch", "RoIs", "threads")
 
 

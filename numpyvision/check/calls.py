@@ -26,9 +26,7 @@ def guarded(who, function, *args, **kwargs):
     """function(*args, **kwargs), whose exceptions become Stopped. Only an interrupt passes."""
     try:
         return function(*args, **kwargs)
-    except Stopped:
-        raise
-    except KeyboardInterrupt:
+    except (Stopped, KeyboardInterrupt):
         raise
     except NotImplementedError as error:
         text = f": {error}" if str(error) else ""

@@ -3,7 +3,6 @@ from numpyvision.exercises.planted import Bug
 
 CROPS, JOINTS, AP, SEG = "boxes/mask_crops.py", "boxes/keypoints.py", "metrics/detection.py", "metrics/segmentation.py"
 YS = "ys = boxes[:, 1, None] + share * (boxes[:, 3] - boxes[:, 1])[:, None]"
-XS = "xs = boxes[:, 0, None] + share * (boxes[:, 2] - boxes[:, 0])[:, None]"
 SHARE = "np.divide(covered, cell, out=np.zeros_like(covered), where=cell > 0)"
 BEST = "best = np.append(envelope(precision), 0.)"
 

@@ -58,7 +58,7 @@ def _close(a, b):
 
 
 def leaves(name, value):
-    """[(label, array, number, text or None)] of nested tuples, lists and dicts. A sparse matrix counts as the dense one."""
+    """[(label, value)] of nested tuples, lists and dicts. A sparse matrix counts as the dense one."""
     if isinstance(value, dict):
         return [leaf for key, v in value.items() for leaf in leaves(f"{name}.{key}", v)]
     if isinstance(value, (tuple, list)):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numpyvision import plug, recipes, runs
+from numpyvision import models, plug, recipes, runs
 from numpyvision.check.calls import guarded
 from numpyvision.data import batches
 from numpyvision.data.open import HELD_OUT_SEED
@@ -57,9 +57,9 @@ SETTINGS = (Setting("a narrow model, one scene of 64 pixels a step", True, 64, 1
 
 def configure(model, setting, dataset, steps=None, attached=False):
     """A run's config for a setting. The learning rate shrinks with the batch. attached: let a gradient through to the proposals."""
-    recipe = recipes.RECIPES[model](runs.seen_by(runs.models.model_class(model), dataset).classes, "scenes")
+    recipe = recipes.RECIPES[model](runs.seen_by(models.model_class(model), dataset).classes, "scenes")
     arguments = dict(NARROW.get(model, {}) if setting.narrow else {})
-    if attached and "detach_proposals" in inspect.signature(runs.models.model_class(model)).parameters:
+    if attached and "detach_proposals" in inspect.signature(models.model_class(model)).parameters:
         arguments["detach_proposals"] = False
     return runs.make_config(model, "scenes", dataset, steps=steps, batch_size=setting.batch_size, model=arguments,
                             lr=recipe.lr * min(1.0, setting.batch_size / recipe.batch_size))

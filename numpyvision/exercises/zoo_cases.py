@@ -2,10 +2,8 @@
 
 Square maps, where exchanged axes still fit; windows that overlap; places that are hit twice; boxes across the border; weights that differ.
 """
-import importlib
 import inspect
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -46,11 +44,6 @@ def layer(name, *options, x, fixed=None, **keywords):
 def of(bug):
     """The inputs on which this bug shows."""
     return CASES[bug.case or bug.op]
-
-
-def module_of(file):
-    """The real module of "ops/conv.py"."""
-    return importlib.import_module(".".join(("numpyvision", *Path(file).with_suffix("").parts)))
 
 
 MASK = [[1.0, 0.0, 1.5, 0.5], [0.0, 2.0, 1.0, 0.7], [1.2, 0.4, 0.0, 0.0]]
