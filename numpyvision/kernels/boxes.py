@@ -19,6 +19,18 @@ def columns(boxes):
 
 
 @jit_exact
+def clip(boxes, width, height):
+    """boxes (N, 4), cut to an image. NaN is neither below nor above, so it stays NaN."""
+    out, zero = np.empty_like(boxes), boxes.dtype.type(0)
+    for i in range(len(boxes)):
+        for k in range(4):
+            side, limit = boxes[i, k], height if k % 2 else width
+            side = zero if side < zero else side
+            out[i, k] = limit if side > limit else side
+    return out
+
+
+@jit_exact
 def pair_iou(u1, v1, u2, v2, a, x1, y1, x2, y2, b, zero, tiny):
     """IoU of box (u1, v1, u2, v2) of area a with box (x1, y1, x2, y2) of area b, all scalars; no branch, so that loops vectorise."""
     inter = max(min(u2, x2) - max(u1, x1), zero) * max(min(v2, y2) - max(v1, y1), zero)

@@ -6,7 +6,7 @@ Planes (or rows) are first copied into a buffer with p extra places on every sid
 import numpy as np
 from numba import prange
 
-from numpyvision.kernels.jit import jit, jit_parallel
+from numpyvision.kernels.jit import jit, jit_parallel, jit_sum
 
 
 @jit_parallel
@@ -62,10 +62,9 @@ def _max_row(rows, k, s, p, top, W, out, indices):
 
 
 @jit_parallel
-def max_pool2d_backward(dout, indices, H, W):
-    """dx (N, C, H, W), and how many indices pointed outside their plane (those are skipped; the caller raises)."""
-    N, C, Ho, Wo = dout.shape
-    dx = np.empty((N, C, H, W), dout.dtype)
+def max_pool2d_backward(dout, indices, dx):
+    """Fills dx (N, C, H, W); -> how many indices pointed outside their plane (those are skipped; the caller raises)."""
+    N, C, H, W = dx.shape
     wrong, size = 0, np.uint64(H * W)
     for plane in prange(N * C):
         n, c = plane // C, plane % C
@@ -78,7 +77,7 @@ def max_pool2d_backward(dout, indices, H, W):
                 result[where] += gradient[i]
             else:
                 wrong += 1
-    return dx, wrong
+    return wrong
 
 
 @jit_parallel
@@ -105,24 +104,36 @@ def max_unpool2d(x, indices, H, W):
 def max_unpool2d_backward(dout, indices):
     """dx: each place's gradient goes to the last value that was written there; and the number of wrong indices, as above."""
     N, C, H, W = dout.shape
-    dx = np.zeros(indices.shape, dout.dtype)
-    wrong, size = 0, np.uint64(H * W)
+    dx = np.empty(indices.shape, dout.dtype)
+    wrong, size, zero = 0, np.uint64(H * W), dout.dtype.type(0)
     for plane in prange(N * C):
         n, c = plane // C, plane % C
         gradient, place = dout[n, c].reshape(-1), indices[n, c].reshape(-1)
         result = dx[n, c].reshape(-1)
-        owner = np.empty(H * W, np.int32)                                               # read only where it was written
-        for i in range(place.size):
+        taken = np.zeros(H * W, np.uint8)                                               # a byte a place stays in the cache
+        for i in range(place.size - 1, -1, -1):                                         # backwards: the last one comes first
             where = np.uint64(place[i])
             if where < size:
-                owner[where] = i
+                result[i] = zero if taken[where] else gradient[where]
+                taken[where] = 1
             else:
+                result[i] = zero
                 wrong += 1
-        for i in range(place.size):
-            where = np.uint64(place[i])
-            if where < size and owner[where] == i:
-                result[i] = gradient[where]
     return dx, wrong
+
+
+@jit_sum
+def global_avg_pool(x):
+    """The mean of each plane: (N, C, H, W) -> (N, C). One thread: it waits for memory, and two would not get more of it."""
+    N, C, H, W = x.shape
+    planes, out = x.reshape(N * C, H * W), np.empty((N, C), x.dtype)
+    means = out.reshape(-1)
+    for p in range(N * C):
+        row, total = planes[p], x.dtype.type(0)
+        for i in range(row.size):
+            total += row[i]
+        means[p] = total / row.size
+    return out
 
 
 @jit_parallel

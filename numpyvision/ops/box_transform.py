@@ -9,7 +9,9 @@ Shapes here: boxes, references, deltas are all (N, 4); boxes xyxy, deltas (dx, d
 """
 import math
 
-from numpyvision import check
+import numpy as np
+
+from numpyvision import backend, check, kernels
 from numpyvision.backend import get_array_module
 from numpyvision.cache import Cache
 
@@ -75,7 +77,10 @@ def clip_boxes_forward(boxes, image_size):
     """Cut boxes to the image: boxes (N, 4), image_size (H, W) -> (N, 4). Caches boxes and image_size."""
     check.array("boxes", boxes, 2, "(N, 4) = (x1, y1, x2, y2)")
     xp, (H, W) = get_array_module(boxes), image_size
-    out = xp.stack([xp.clip(boxes[:, k], 0, (W, H)[k % 2]) for k in range(4)], axis=-1)
+    if backend.compiled(boxes) and boxes.shape[1] == 4:
+        out = kernels.boxes.clip(np.ascontiguousarray(boxes), boxes.dtype.type(W), boxes.dtype.type(H))
+    else:
+        out = xp.stack([xp.clip(boxes[:, k], 0, (W, H)[k % 2]) for k in range(4)], axis=-1)
     return out, Cache(boxes=boxes, image_size=(H, W))
 
 

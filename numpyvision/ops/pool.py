@@ -50,7 +50,8 @@ def max_pool2d_backward(dout, cache):
     indices, (N, C, H, W), (Ho, Wo) = cache.indices, cache.x_shape, cache.indices.shape[2:]
     check.require(dout.shape == indices.shape, f"dout must have out's shape {indices.shape}, got {dout.shape}")
     if backend.compiled(dout):
-        dx, wrong = kernels.pool.max_pool2d_backward(np.ascontiguousarray(dout), np.ascontiguousarray(indices, dtype=np.int64), H, W)
+        dx = np.empty(cache.x_shape, dout.dtype)      # by NumPy, which asks for large pages: numba's take twice as long to be written first
+        wrong = kernels.pool.max_pool2d_backward(np.ascontiguousarray(dout), np.ascontiguousarray(indices, dtype=np.int64), dx)
         check_places(wrong, H, W)
         return dx
     xp = get_array_module(dout)
@@ -158,6 +159,8 @@ def global_avg_pool_forward(x):
     """The mean of each plane: (N, C, H, W) -> (N, C), one number a channel whatever the image size. Caches x_shape only."""
     check.array("x", x, 4, "(N, C, H, W)")
     check.require(x.shape[2] * x.shape[3] > 0, f"x must have at least one pixel a plane to take the mean of, got {x.shape}")
+    if backend.compiled(x):
+        return kernels.pool.global_avg_pool(np.ascontiguousarray(x)), Cache(x_shape=x.shape)
     return x.mean(axis=(2, 3)), Cache(x_shape=x.shape)
 
 
