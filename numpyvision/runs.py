@@ -275,17 +275,9 @@ def _score_boxes(pairs, classes):
 
 
 def _score_labels(pairs, classes):
+    from numpyvision.metrics import labels
     from numpyvision.models.classifier import main_label
-    hits, counts = np.zeros(len(classes)), np.zeros(len(classes))
-    for sample, probs in pairs:
-        label = main_label(sample)
-        counts[label] += 1
-        hits[label] += np.argmax(probs) == label
-    accuracy = np.divide(hits, counts, out=np.full(len(classes), np.nan), where=counts > 0)
-    total = hits.sum() / counts.sum() if counts.sum() else math.nan
-    rows = [f"{name:<12} {int(n):6d}  {a:8.3f}" for name, n, a in zip(classes, counts, accuracy, strict=True) if n]
-    table = "\n".join(["class        images  accuracy", *rows, f"{'all':<12} {int(counts.sum()):6d}  {total:8.3f}"])
-    return {"accuracy": total, "per_class": dict(zip(classes, accuracy, strict=True))}, table
+    return labels.score_labels(((main_label(sample), probs) for sample, probs in pairs), classes)
 
 
 def _score_maps(pairs, classes):
