@@ -338,3 +338,10 @@ def test_a_slow_function_trains_a_smaller_setting(monkeypatch, cost, chosen):
         return plug.find("nms")(boxes, scores, iou_threshold)
     learn = functools.partial(two_trainings.train, "mask_rcnn")
     assert two_trainings.choose("nms", nms, learn, 10)[0] is settings[chosen]
+
+
+def test_a_training_weighs_the_losses_as_the_recipe_does(monkeypatch):
+    given = {}
+    monkeypatch.setattr(loop, "train", lambda *args, **settings: given.update(settings))
+    two_trainings.train("mask_rcnn", two_trainings.SETTINGS[0], 2, False)
+    assert given["loss_weights"] == {"loss_mask": 2.0}

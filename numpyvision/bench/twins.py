@@ -128,7 +128,7 @@ class DetectorTwin(Twin):
         return P
 
     def rpn(self, P):
-        """-> logits (N, T), deltas (N, T, 4), anchors, proposals: chosen by the NumPy model, on the same numbers."""
+        """-> logits (N, T), deltas (N, T, 4), how many of the T anchors each level has."""
         flat = {"objectness": [], "deltas": []}
         for p in P:
             h = F_relu(self.conv(p, "rpn.head.conv"))
@@ -140,6 +140,7 @@ class DetectorTwin(Twin):
         return self.torch.cat(flat["objectness"], 1)[..., 0], self.torch.cat(flat["deltas"], 1), counts
 
     def propose(self, P, logits, deltas, counts, sizes):
+        """-> anchors (T, 4), proposals: chosen by the NumPy model, on the same numbers."""
         arrays = [a.detach().numpy() for a in (logits, deltas)]
         anchors = self.model.rpn.anchors([p.detach().numpy() for p in P])
         return anchors, self.model.rpn.propose(*arrays, anchors, sizes, counts, {})

@@ -117,9 +117,9 @@ def factor(a, b, shapes=None):
 
 def number(c):
     """A factor to be read: "1/9 (0.111111)" or "0.731"."""
-    for p in (Fraction(c).limit_denominator(1000), ):
-        if c and abs(float(p) - c) < 1e-6 * abs(c) and (p.numerator == 1 or p.denominator == 1 or p.denominator <= 12):
-            return str(p) if p.denominator == 1 else f"{p} ({c:.4g})"
+    p = Fraction(c).limit_denominator(1000)
+    if c and abs(float(p) - c) < 1e-6 * abs(c) and (p.numerator == 1 or p.denominator <= 12):
+        return str(p) if p.denominator == 1 else f"{p} ({c:.4g})"
     return f"{c:.6g}"
 
 
@@ -222,13 +222,13 @@ def wrong_slices(wrong, axes):
         hit = np.flatnonzero(wrong.any(axis=tuple(i for i in range(wrong.ndim) if i != axis)))
         if 0 < len(hit) < wrong.shape[axis] and (len(hit) == 1 or wrong.shape[axis] <= 8):
             shown = ", ".join(map(str, hit))
-            return None, f"Only {axes[axis]} {shown} of {wrong.shape[axis]} is wrong."
+            return None, f"Only {axes[axis]} {shown} of {wrong.shape[axis]} {'is' if len(hit) == 1 else 'are'} wrong."
     return None, ""
 
 
-def border(wrong, axes, first_axis=None):
+def border(wrong, axes):
     """A sentence if all wrong elements lie on the outermost lines of the spatial axes, and some elements lie inside; else ""."""
-    spatial = [i for i in range(2 if wrong.ndim > 2 else 0, wrong.ndim) if wrong.shape[i] > 2] if first_axis is None else first_axis
+    spatial = [i for i in range(2 if wrong.ndim > 2 else 0, wrong.ndim) if wrong.shape[i] > 2]
     if not spatial or not wrong.any() or wrong.ndim < 3:
         return ""
     sides = []

@@ -131,6 +131,7 @@ def train(model, setting, steps, progress, limit=None, exactly=None, attached=Fa
             raise _TimeIsUp
     with contextlib.suppress(_TimeIsUp):
         loop.train(network, stream, optimizer=runs.make_optimizer(network, recipe), steps=steps, progress=progress, clip=recipe["clip"],
+                   loss_weights=recipe["extra"].get("loss_weights"),
                    batches=lambda start, stop: batches.prefetch(stream, start, stop),
                    schedule=schedule.warmup_cosine(recipe["lr"], steps, min(recipe["warmup_steps"], steps // 4)), on_step=on_step)
     return network, rows
