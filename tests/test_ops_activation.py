@@ -57,11 +57,15 @@ def test_sigmoid_by_hand_and_far_out():
 @pytest.mark.parametrize("dtype, rtol", [(np.float32, 5e-7), (np.float64, 1e-15)])
 def test_sigmoid_compiled_equals_readable(dtype, rtol):
     x = np.concatenate([np.linspace(-80, 80, 40001), [np.nan, np.inf, -np.inf, 1000, -1000]]).astype(dtype)[::-1]
+    dout = np.cos(np.arange(2 * x.size, dtype=dtype))[::2]
     with numpyvision.use("numpy"):
-        readable, _ = activation.sigmoid_forward(x)
+        readable, cache = activation.sigmoid_forward(x)
+        dx_readable = activation.sigmoid_backward(dout, cache)
     out, _ = activation.sigmoid_forward(x)
-    assert out.dtype == dtype
+    dx = activation.sigmoid_backward(dout, cache)
+    assert out.dtype == dx.dtype == dtype
     np.testing.assert_allclose(out, readable, rtol=rtol)
+    np.testing.assert_allclose(dx, dx_readable, rtol=rtol)
     assert activation.sigmoid_forward(np.array(0.))[0] == .5 and activation.sigmoid_forward(x[:0])[0].shape == (0,)
 
 

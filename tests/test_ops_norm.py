@@ -106,11 +106,14 @@ def test_compiled_equals_readable(dtype, atol, shape):
 
 
 def test_float32_keeps_its_digits_far_from_zero(mode):
-    """A mean of 1000 and a deviation of 1: E[x^2] - E[x]^2 would have no digit left."""
+    """A mean of 1000 and a deviation of 1: E[x^2] - E[x]^2 would have no digit left. And a map whose parts lie far from one another."""
     x = (np.random.default_rng(5).standard_normal((2, 1, 200, 304)) + 1000).astype(np.float32)
-    out, _ = norm.batch_norm_forward(x, *np.array([[1], [0]], np.float32), *running(1, np.float32))
-    exact = x.astype(np.float64)
-    np.testing.assert_allclose(out, (exact - exact.mean()) / np.sqrt(exact.var() + 1e-5), atol=1e-4)        # 1000 is rounded to 6e-5
+    apart = x.copy()
+    apart[:, :, :100], apart[1, :, :150] = 0, -500
+    for maps in (x, apart):
+        out, _ = norm.batch_norm_forward(maps, *np.array([[1], [0]], np.float32), *running(1, np.float32))
+        exact = maps.astype(np.float64)
+        np.testing.assert_allclose(out, (exact - exact.mean()) / np.sqrt(exact.var() + 1e-5), atol=1e-4)    # 1000 is rounded to 6e-5
 
 
 def test_empty_batch_changes_nothing(mode):

@@ -22,7 +22,7 @@ threads.apply()                                         # what set_num_threads w
 # fastmath without "nnan" and "ninf": a NaN or an infinity must stay one, so that the training loop can find where it came from.
 # Without "reassoc" too. A parallel kernel is optimised twice: the process that compiles it runs the first result, every later process loads
 # the second from disk. Free to regroup a sum, LLVM regroups it differently each time: the first run on a machine would train other weights
-# than the second, and a run that was killed and resumed other weights than one that was not. Sum in lanes instead (norm.py: `_add_up`).
+# than the second, and a run that was killed and resumed other weights than one that was not. Sum in lanes (elementwise.py: `add_up`).
 FASTMATH = {"contract", "nsz", "arcp", "afn"}
 
 # Of numba's ways to find parallel loops, only the one that is asked for: the others turn every `row[:] = 0` into one more loop to compile.

@@ -4,117 +4,127 @@ Shapes here: x is seen as (A, S, B, P): S statistics, each shared by A * B plane
     batch norm  (N, C, 1, H*W)            one statistic a channel, shared by the N images
     group norm  (1, N*G, C/G, H*W)        one statistic a group of an image, shared by the group's C/G channels
 In both, the plane (a, s, b) belongs to channel (s*B + b) % C. One statistic is one turn of `prange`, so that its planes are still in the
-cache when they are read again. Sums run in the dtype of x within a plane, in LANES partial sums side by side, and in float64 from plane to
-plane. The lanes are written out: a sum that LLVM may regroup as it likes differs between the first run on a machine and the next (jit.py).
+cache when they are read again. Sums run in the dtype of x within a block or a plane, in LANES partial sums side by side (elementwise.py:
+`add_to_lanes`), and in float64 from one to the next.
 """
 import numpy as np
 from numba import prange
 
-from numpyvision.kernels.jit import jit, jit_parallel
+from numpyvision.kernels.elementwise import LANES, SMALL, add_to_lanes, fold
+from numpyvision.kernels.jit import alone_below, jit, jit_parallel
 
-LANES = 64                    # four vectors of 16 floats: enough additions under way to hide how long one takes
+BLOCK = 4096                            # numbers that _moments reads twice: 16 KB of float32, which stay in the first cache
 
 
+@alone_below(SMALL)
 @jit_parallel
-def normalize(x, gamma, beta, eps, mean, var, measure):
-    """gamma * (x - mean) / sqrt(var + eps) + beta. If measure is true, mean and var (S,) are first computed, and written to."""
+def normalize(x, gamma, beta, eps, mean, var, inv_std, measure, out):
+    """out = gamma * (x - mean) * inv_std + beta, inv_std = 1 / sqrt(var + eps). If measure is true, mean and var (S,) are written too."""
     A, S, B, P = x.shape
-    out = np.empty_like(x)
     for s in prange(S):
         if measure:
-            mean[s], var[s] = _moments(x, s)
-        center, inv_std = mean[s], 1 / np.sqrt(np.float64(var[s]) + eps)
+            mean[s], var[s] = _moments(x.reshape(A, S, B * P), s)
+        center, inverse = mean[s], 1 / np.sqrt(np.float64(var[s]) + eps)
+        inv_std[s] = inverse
         for a in range(A):
             for b in range(B):
                 c = (s * B + b) % gamma.size
-                scale, shift = x.dtype.type(gamma[c] * inv_std), beta[c]
+                scale, shift = x.dtype.type(gamma[c] * inverse), beta[c]
                 row = x[a, s, b]
                 result = out[a, s, b]
                 for i in range(P):
                     result[i] = (row[i] - center) * scale + shift
-    return out
 
 
 @jit
 def _moments(x, s):
-    """Mean and biased variance of x[:, s], in two passes: the variance from the deviations, never as E[x^2] - E[x]^2."""
-    A, _, B, P = x.shape
-    total, squares, lanes = 0.0, 0.0, np.empty(LANES, x.dtype)
-    for a in range(A):
-        for b in range(B):
-            row = x[a, s, b]
+    """Mean and biased variance of x[:, s], x (A, S, L), in one pass over memory.
+
+    Never as E[x^2] - E[x]^2, which has no digit left far from zero. A block that fits the first cache is read twice, for its mean and for
+    its squared deviations from it. Blocks are joined by the rule of Chan, Golub & LeVeque (1983): if two sets' means lie delta apart, the
+    squares about their common mean are both sets' own, and delta^2 * n1 * n2 / (n1 + n2).
+    """
+    A, _, L = x.shape
+    rows, lanes = max(1, BLOCK // L), np.empty(LANES, x.dtype)
+    count, mean, squares = 0, 0.0, 0.0
+    for first in range(0, A, rows):
+        for i in range(0, L, BLOCK):
+            last, end = min(first + rows, A), min(i + BLOCK, L)
+            n = (last - first) * (end - i)
             lanes[:] = 0
-            for start in range(0, P - LANES + 1, LANES):
-                for j in range(LANES):
-                    lanes[j] += row[start + j]
-            for i in range(P - P % LANES, P):
-                lanes[i % LANES] += row[i]
-            total += _add_up(lanes)
-    center = x.dtype.type(total / (A * B * P))
-    for a in range(A):
-        for b in range(B):
-            row = x[a, s, b]
+            for a in range(first, last):
+                add_to_lanes(x[a, s][i:end], lanes)
+            block_mean = fold(lanes) / n
+            center = x.dtype.type(block_mean)
             lanes[:] = 0
-            for start in range(0, P - LANES + 1, LANES):
-                for j in range(LANES):
-                    lanes[j] += (row[start + j] - center) * (row[start + j] - center)
-            for i in range(P - P % LANES, P):
-                lanes[i % LANES] += (row[i] - center) * (row[i] - center)
-            squares += _add_up(lanes)
-    return center, squares / (A * B * P)
+            for a in range(first, last):
+                _add_squares(x[a, s][i:end], center, lanes)
+            delta, count = block_mean - mean, count + n
+            mean += delta * n / count
+            squares += fold(lanes) + delta * delta * n * (count - n) / count
+    return mean, squares / count
 
 
 @jit
-def _add_up(lanes):
-    """The sum of the lanes, folded in halves; they are spent."""
-    width = lanes.size // 2
-    while width:
-        for j in range(width):
-            lanes[j] += lanes[j + width]
-        width //= 2
-    return lanes[0]
+def _add_squares(row, center, lanes):
+    """Add (row - center)^2 to the lanes."""
+    whole = row.size - row.size % LANES
+    for start in range(0, whole, LANES):
+        for j in range(LANES):
+            lanes[j] += (row[start + j] - center) * (row[start + j] - center)
+    for j in range(row.size - whole):
+        lanes[j] += (row[whole + j] - center) * (row[whole + j] - center)
 
 
+@alone_below(SMALL)
 @jit_parallel
-def normalize_backward(dout, x, gamma, mean, inv_std, measured):
-    """dx (A, S, B, P), and per plane (A, S, B) the shares of dgamma and dbeta. If not measured, mean and inv_std were constants.
+def normalize_backward(dout, x, gamma, mean, inv_std, measured, dx):
+    """Fills dx (A, S, B, P) -> dgamma, dbeta (C,). If not measured, mean and inv_std were constants.
 
     dx = gamma * inv_std * (dout - mean(dout) - xhat * mean(dout * xhat)), where a mean is over all that shared the statistic (for
     group norm with gamma * dout in place of dout); xhat = (x - mean) * inv_std. The last two terms are the way through the statistics.
     """
     A, S, B, P = x.shape
-    dx = np.empty_like(x)
-    dgamma = np.empty((A, S, B), x.dtype)
-    dbeta = np.empty((A, S, B), x.dtype)
+    sums, sums_x = np.empty((A, S, B), x.dtype), np.empty((A, S, B), x.dtype)           # of each plane: dout, dout * xhat
     for s in prange(S):
         center, inverse = mean[s], inv_std[s]
         through_mean, through_std = 0.0, 0.0
         lanes, lanes_x = np.empty(LANES, x.dtype), np.empty(LANES, x.dtype)
         for a in range(A):
             for b in range(B):
-                row, gradient = x[a, s, b], dout[a, s, b]
-                lanes[:] = 0
-                lanes_x[:] = 0
-                for start in range(0, P - LANES + 1, LANES):
-                    for j in range(LANES):
-                        lanes[j] += gradient[start + j]
-                        lanes_x[j] += gradient[start + j] * (row[start + j] - center)
-                for i in range(P - P % LANES, P):
-                    lanes[i % LANES] += gradient[i]
-                    lanes_x[i % LANES] += gradient[i] * (row[i] - center)
-                part, part_x = _add_up(lanes), _add_up(lanes_x)
-                dbeta[a, s, b], dgamma[a, s, b] = part, part_x * inverse
+                _sum_products(dout[a, s, b], x[a, s, b], center, lanes, lanes_x)
+                sums[a, s, b], sums_x[a, s, b] = fold(lanes), fold(lanes_x) * inverse
                 weight = gamma[(s * B + b) % gamma.size]
-                through_mean += weight * part
-                through_std += weight * part_x * inverse
+                through_mean += weight * sums[a, s, b]
+                through_std += weight * sums_x[a, s, b]
         count = A * B * P if measured else np.inf                       # constants pass no gradient: both terms vanish
-        offset = x.dtype.type(through_mean / count)
-        slope = x.dtype.type(through_std * inverse / count)
+        offset = x.dtype.type(through_mean / count * inverse)
+        slope = x.dtype.type(through_std / count * inverse * inverse)
         for a in range(A):
-            for b in range(B):
+            for b in range(B - 1, -1, -1):                              # backwards: the planes read last are still in the cache
                 row, gradient = x[a, s, b], dout[a, s, b]
                 result = dx[a, s, b]
-                weight = gamma[(s * B + b) % gamma.size]
+                weight = gamma[(s * B + b) % gamma.size] * inverse
                 for i in range(P):
-                    result[i] = inverse * (weight * gradient[i] - offset - (row[i] - center) * slope)
-    return dx, dgamma, dbeta
+                    result[i] = weight * gradient[i] - offset - (row[i] - center) * slope
+    dgamma, dbeta = np.zeros_like(gamma), np.zeros_like(gamma)
+    for a in range(A):
+        for k in range(S * B):
+            dbeta[k % gamma.size] += sums[a, k // B, k % B]
+            dgamma[k % gamma.size] += sums_x[a, k // B, k % B]
+    return dgamma, dbeta
+
+
+@jit
+def _sum_products(gradient, row, center, lanes, lanes_x):
+    """Set lanes to the partial sums of gradient, lanes_x to those of gradient * (row - center)."""
+    lanes[:] = 0
+    lanes_x[:] = 0
+    whole = row.size - row.size % LANES
+    for start in range(0, whole, LANES):
+        for j in range(LANES):
+            lanes[j] += gradient[start + j]
+            lanes_x[j] += gradient[start + j] * (row[start + j] - center)
+    for j in range(row.size - whole):
+        lanes[j] += gradient[whole + j]
+        lanes_x[j] += gradient[whole + j] * (row[whole + j] - center)

@@ -35,14 +35,15 @@ def batch_norm_forward(x, gamma, beta, running_mean, running_var, train=True, mo
                                         "use group_norm or affine_norm for a single pixel")
     if backend.compiled(x, gamma, beta, running_mean, running_var):
         mean, var = running_mean.copy(), running_var.copy()            # overwritten if measure
-        out = _normalize(x, (N, C, 1, H * W), gamma, beta, mean, var, eps, measure)
+        out, inv_std = _normalize(x, (N, C, 1, H * W), gamma, beta, mean, var, eps, measure)
     else:
         mean, var = (x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3))) if measure else (running_mean.copy(), running_var)
-        out = _per_channel(gamma / xp.sqrt(var + eps)) * (x - _per_channel(mean)) + _per_channel(beta)
+        inv_std = 1 / xp.sqrt(var + eps)
+        out = _per_channel(gamma * inv_std) * (x - _per_channel(mean)) + _per_channel(beta)
     if measure:
         running_mean[...] = (1 - momentum) * running_mean + momentum * mean
         running_var[...] = (1 - momentum) * running_var + momentum * (M / (M - 1)) * var
-    return out, Cache(x=x, gamma=gamma, mean=mean, inv_std=1 / xp.sqrt(var + eps), measured=measure)
+    return out, Cache(x=x, gamma=gamma, mean=mean, inv_std=inv_std, measured=measure)
 
 
 def batch_norm_backward(dout, cache):
@@ -87,13 +88,13 @@ def group_norm_forward(x, gamma, beta, num_groups, eps=1e-5):
     check.require(C % G == 0, f"num_groups must divide the {C} channels of x, got {G}")
     if backend.compiled(x, gamma, beta):
         mean, var = np.empty(N * G, x.dtype), np.empty(N * G, x.dtype)
-        out = _normalize(x, (1, N * G, C // G, H * W), gamma, beta, mean, var, eps, True)
+        out, inv_std = _normalize(x, (1, N * G, C // G, H * W), gamma, beta, mean, var, eps, True)
     else:
         groups = x.reshape(N * G, C // G * H * W)
-        mean, var = groups.mean(axis=1), groups.var(axis=1)
-        xhat = (groups - mean[:, None]) / xp.sqrt(var + eps)[:, None]
+        mean, inv_std = groups.mean(axis=1), 1 / xp.sqrt(groups.var(axis=1) + eps)
+        xhat = (groups - mean[:, None]) * inv_std[:, None]
         out = _per_channel(gamma) * xhat.reshape(x.shape) + _per_channel(beta)
-    return out, Cache(x=x, gamma=gamma, mean=mean, inv_std=1 / xp.sqrt(var + eps), num_groups=G, measured=True)
+    return out, Cache(x=x, gamma=gamma, mean=mean, inv_std=inv_std, num_groups=G, measured=True)
 
 
 def group_norm_backward(dout, cache):
@@ -115,19 +116,19 @@ def group_norm_backward(dout, cache):
 
 
 def _normalize(x, planes, gamma, beta, mean, var, eps, measure):
-    """Run the compiled loop on x seen as (A, S, B, P), see kernels/norm.py; it fills mean and var if `measure`."""
-    planes = np.ascontiguousarray(x).reshape(planes)
-    gamma, beta = np.ascontiguousarray(gamma), np.ascontiguousarray(beta)
-    return kernels.norm.normalize(planes, gamma, beta, float(eps), mean, var, measure).reshape(x.shape)
+    """Run the compiled loop on x seen as (A, S, B, P), see kernels/norm.py -> out, inv_std (S,); it fills mean and var if `measure`."""
+    out, inv_std = np.empty(x.shape, x.dtype), np.empty_like(mean)
+    x, gamma, beta = np.ascontiguousarray(x), np.ascontiguousarray(gamma), np.ascontiguousarray(beta)
+    kernels.norm.normalize(x.reshape(planes), gamma, beta, float(eps), mean, var, inv_std, measure, out.reshape(planes))
+    return out, inv_std
 
 
 def _normalize_backward(dout, planes, cache):
-    N, C, H, W = cache.x.shape
+    dx = np.empty(dout.shape, dout.dtype)
     dout, x = (np.ascontiguousarray(a).reshape(planes) for a in (dout, cache.x))
-    gamma, mean, inv_std = (np.ascontiguousarray(a).reshape(size) for a, size in
-                            ((cache.gamma, C), (cache.mean, planes[1]), (cache.inv_std, planes[1])))
-    dx, dgamma, dbeta = kernels.norm.normalize_backward(dout, x, gamma, mean, inv_std, cache.measured)
-    return dx.reshape(N, C, H, W), dgamma.reshape(N, C).sum(axis=0), dbeta.reshape(N, C).sum(axis=0)
+    gamma, mean, inv_std = (np.ascontiguousarray(a) for a in (cache.gamma, cache.mean, cache.inv_std))
+    dgamma, dbeta = kernels.norm.normalize_backward(dout, x, gamma, mean, inv_std, cache.measured, dx.reshape(planes))
+    return dx, dgamma, dbeta
 
 
 def _per_channel(v):
