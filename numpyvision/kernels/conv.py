@@ -22,12 +22,9 @@ from functools import lru_cache
 import numpy as np
 from numba import prange
 
-from numpyvision.kernels import vector, winograd
+from numpyvision.kernels import product, vector, winograd
 from numpyvision.kernels.jit import jit_parallel
-
-ROWS, TAPS, REGISTERS = vector.ROWS, vector.TAPS, vector.REGISTERS
-multiply_tile, correlate_tile = vector.multiply_tile, vector.correlate_tile
-RUN = 1024              # pixels that correlate_tile sums in one go: four channels of them stay in the first-level cache
+from numpyvision.kernels.workspace import workspace
 
 
 def conv2d(x, w, b, stride, padding, dilation, groups):
@@ -40,7 +37,9 @@ def conv2d(x, w, b, stride, padding, dilation, groups):
     if out.size:
         planes, width, offsets = _read_plan(x, w.shape, stride, padding, dilation, groups, Ho)
         bias = np.zeros(F, x.dtype) if b is None else b
-        _sum_of_runs(planes, w.reshape(F, -1), bias, offsets, groups, width, out, Ho, Wo, 0, 0, 1, 1)
+        rows, cols = (1, Ho * Wo) if width == Wo else (Ho, Wo)             # without padding, the rows of a plane are one long row
+        phases = np.array([[rows, cols, 0, 0, 0, len(offsets), 0]])
+        product.sums_of_runs(planes, w.reshape(-1), 1, bias, offsets, phases, groups, max(width, cols), out)
     return out
 
 
@@ -54,20 +53,15 @@ def conv2d_dx(dout, w, x_shape, stride, padding, dilation, groups):
     dx = np.empty(x_shape, dout.dtype)
     if not dx.size:
         return dx
-    by_input = w.reshape(groups, F // groups, Cg, kh, kw).swapaxes(1, 2).reshape(C, F // groups, kh, kw)       # (C, F/G, kh, kw)
+    Ho, Wo = dout.shape[2:]
     rows = _phase_taps(H, kh, stride[0], padding[0], dilation[0])
     cols = _phase_taps(W, kw, stride[1], padding[1], dilation[1])
-    Ho, Wo = dout.shape[2:]
-    top, bottom = _margins(rows, Ho)
-    left, right = _margins(cols, Wo)
+    (top, bottom), (left, right) = _margins(rows, Ho), _margins(cols, Wo)
     planes, width = _padded_phases(dout, (1, 1), top, left, Ho + top + bottom, Wo + left + right, ((0, 0),))
-    P, bias = planes.shape[2], np.zeros(C, dout.dtype)
-    for y0, ny, taps_y in rows:
-        for x0, nx, taps_x in cols:
-            wp = by_input[:, :, [i for i, _ in taps_y]][:, :, :, [j for j, _ in taps_x]].reshape(C, -1)          # (C, F/G * taps)
-            offsets = np.array([f * P + (oy + top) * width + ox + left
-                                for f in range(F // groups) for _, oy in taps_y for _, ox in taps_x], np.int64)
-            _sum_of_runs(planes, wp, bias, offsets, groups, width, dx, ny, nx, y0, x0, *stride)
+    phases, taps, offsets = _write_plan(rows, cols, kw, C, F // groups, planes.shape[2], width, top, left)
+    by_input = w.reshape(groups, F // groups, Cg, kh * kw).transpose(0, 2, 1, 3).reshape(C, F // groups, kh * kw)
+    filters = np.concatenate([by_input[:, :, t].reshape(-1) for t in taps])              # of each phase: (C, F/G * its taps)
+    product.sums_of_runs(planes, filters, 1, np.zeros(C, dout.dtype), offsets, phases, groups, width, dx, stride)
     return dx
 
 
@@ -75,16 +69,15 @@ def conv2d_dw(dout, x, w_shape, stride, padding, dilation, groups):
     """Gradient to w: for each tap, the inner product of dout with the run of x that the tap reads."""
     if winograd.suits(x, w_shape, stride, padding, dilation, groups):
         return winograd.conv2d_dw(dout, x, padding)
-    (N, F, Ho, Wo), T = dout.shape, int(np.prod(w_shape[1:]))
-    dw = np.zeros((F, T), x.dtype)
-    if dout.size and dw.size:
-        planes, width, offsets = _read_plan(x, w_shape, stride, padding, dilation, groups, Ho)
-        if width == Wo:
-            runs = dout.reshape(N, F, Ho * Wo)
-        else:                                    # lay dout's rows as far apart as x's, zeros between: the thrown-away outputs count nothing
-            runs = _padded_phases(dout, (1, 1), 0, 0, Ho, width, ((0, 0),))[0]
-        _inner_products(runs, planes, offsets, groups, (Ho - 1) * width + Wo, dw)
-    return dw.reshape(w_shape)
+    N, F, Ho, Wo = dout.shape
+    if not dout.size * x.size:
+        return np.zeros(w_shape, x.dtype)
+    planes, width, offsets = _read_plan(x, w_shape, stride, padding, dilation, groups, Ho)
+    if width == Wo:
+        runs = dout.reshape(N, F, Ho * Wo)
+    else:                                        # lay dout's rows as far apart as x's, zeros between: the thrown-away outputs count nothing
+        runs = _padded_phases(dout, (1, 1), 0, 0, Ho, width, ((0, 0),), "runs")[0]
+    return product.products_of_runs(runs, planes, offsets, groups, (Ho - 1) * width + Wo).reshape(w_shape)
 
 
 @jit_parallel
@@ -105,13 +98,14 @@ def _out_size(size, k, s, p, d):
     return (size + 2 * p - d * (k - 1) - 1) // s + 1
 
 
+@lru_cache(maxsize=256)
 def _phase_taps(size, k, s, p, d):
-    """For one axis of dx, per phase that exists: (first index, how many, [(tap, where in dout it starts to read)])."""
+    """For one axis of dx, per phase that exists: (first index, how many, ((tap, where in dout it starts to read), ...))."""
     phases = []
     for y0 in range(min(s, size)):
-        taps = [(i, (y0 + p - i * d) // s) for i in range(k) if (y0 + p - i * d) % s == 0]
+        taps = tuple((i, (y0 + p - i * d) // s) for i in range(k) if (y0 + p - i * d) % s == 0)
         phases.append((y0, -(-(size - y0) // s), taps))
-    return phases
+    return tuple(phases)
 
 
 def _margins(phases, size):
@@ -121,10 +115,24 @@ def _margins(phases, size):
     return before, behind
 
 
+@lru_cache(maxsize=256)
+def _write_plan(rows, cols, kw, C, channels, P, width, top, left):
+    """All phases of dx as product.py wants them: its table, the taps of each, and their offsets in dout's planes of P numbers."""
+    table, taps, offsets, first, start = [], [], [], 0, 0
+    for y0, ny, taps_y in rows:
+        for x0, nx, taps_x in cols:
+            taps.append(np.array([i * kw + j for i, _ in taps_y for j, _ in taps_x], np.int64))
+            at = np.array([(oy + top) * width + ox + left for _, oy in taps_y for _, ox in taps_x], np.int64)
+            offsets.append((np.arange(channels)[:, None] * P + at).ravel())
+            table.append([ny, nx, y0, x0, first, offsets[-1].size, start])
+            first, start = first + offsets[-1].size, start + C * offsets[-1].size
+    return np.array(table), taps, np.concatenate(offsets)
+
+
 def _read_plan(x, w_shape, stride, padding, dilation, groups, Ho):
     """The padded phases of x (N, C, P), their row width, and the offset of each tap (T,)."""
     (N, C, H, W), (F, Cg, kh, kw) = x.shape, w_shape
-    if (kh, kw) == (1, 1) and padding == (0, 0) and stride == (1, 1) and H * W >= REGISTERS * vector.lanes(x.dtype):
+    if (kh, kw) == (1, 1) and padding == (0, 0) and stride == (1, 1):
         return x.reshape(N, C, H * W), W, _tap_offsets(Cg, 1, 1, (1, 1), (1, 1), W, H * W, 0)       # nothing to pad: read x itself
     phases = tuple(dict.fromkeys((i * dilation[0] % stride[0], j * dilation[1] % stride[1]) for i in range(kh) for j in range(kw)))
     Hp, Wp = H + 2 * padding[0], W + 2 * padding[1]
@@ -145,130 +153,46 @@ def _tap_offsets(C, kh, kw, stride, dilation, width, plane, phase_size):
     return offsets.ravel()
 
 
-def _padded_phases(x, stride, top, left, Hp, Wp, phases):
-    """Copy x into zeros, `top` rows down and `left` columns in, each phase as one flat run; returns (N, C, P) and the row width."""
+def _padded_phases(x, stride, top, left, Hp, Wp, phases, name="planes"):
+    """Copy x into zeros, `top` rows down and `left` columns in, each phase as one flat run; returns (N, C, P) and the row width.
+
+    The copy lies in a workspace: the next one of this name takes its place.
+    """
     N, C = x.shape[:2]
     height, width = -(-Hp // stride[0]), -(-Wp // stride[1])
-    slack = REGISTERS * vector.lanes(x.dtype)                    # the last tile of a plane may read, and discard, this much beyond it
-    planes = np.empty((N, C, len(phases) * height * width + slack), x.dtype)
-    _copy_phases(x, planes, np.array(phases, np.int64), *stride, top, left, height, width)
-    return planes, width
+    slack = 2 * vector.lanes(x.dtype)                            # the last tile of a plane may read, and discard, this much beyond it
+    P = len(phases) * height * width + slack
+    planes = workspace(name, N * C * P, x.dtype)[:N * C * P]
+    _copy_phases(x, planes, P, np.array(phases, np.int64), *stride, top, left, height, width)
+    return planes.reshape(N, C, P), width
 
 
 @jit_parallel
-def _copy_phases(x, planes, phases, sy, sx, top, left, height, width):
+def _copy_phases(x, planes, P, phases, sy, sx, top, left, height, width):
     N, C, H, W = x.shape
-    zero = x.dtype.type(0)
     for nc in prange(N * C):
-        image, plane = x[nc // C, nc % C], planes[nc // C, nc % C]
-        plane[len(phases) * height * width:] = zero
+        image = x[nc // C, nc % C]
+        at = nc * P
         for p in range(len(phases)):
-            py, px = phases[p]
-            lo = max(0, -((px - left) // sx))                    # first column whose source px - left + q*sx is inside
-            hi = max(lo, min(width, (W - 1 - px + left) // sx + 1))
+            py, px = phases[p, 0] - top, phases[p, 1] - left
+            lo = max(0, -(px // sx))                             # first column whose source px + q*sx is inside
+            hi = max(lo, min(width, (W - 1 - px) // sx + 1))
             for r in range(height):
-                y = r * sy + py - top
-                target = plane[(p * height + r) * width:(p * height + r + 1) * width]
-                if y < 0 or y >= H:
-                    target[:] = zero
-                    continue
-                target[:lo] = zero
-                target[hi:] = zero
-                row, first = image[y], px - left
-                if sx == 1:
-                    target[lo:hi] = row[lo + first:hi + first]
-                else:
+                y = r * sy + py
+                inside = 0 <= y < H
+                for q in range(lo if inside else width):
+                    planes[at + q] = 0
+                for q in range(hi if inside else width, width):
+                    planes[at + q] = 0
+                if inside and sx == 1:
                     for q in range(lo, hi):
-                        target[q] = row[first + q * sx]
-
-
-def _sum_of_runs(planes, w, bias, offsets, groups, width, out, rows, cols, y0, x0, sy, sx):
-    """out[:, :, y0::sy, x0::sx] (rows x cols of it) = bias + sum over taps of w (F, T) times the runs at `offsets` of each group."""
-    F, T = w.shape
-    per_group = F // groups
-    blocks = -(-per_group // ROWS)
-    packed = np.zeros((groups, blocks * ROWS, T), w.dtype)                   # channels filled up to whole tiles with zeros
-    packed[:, :per_group] = w.reshape(groups, per_group, T)
-    packed = np.ascontiguousarray(packed.reshape(groups * blocks, ROWS, T).swapaxes(1, 2))      # (blocks, T, ROWS): as a tile reads them
-    biases = np.zeros((groups, blocks * ROWS), w.dtype)
-    biases[:, :per_group] = bias.reshape(groups, per_group)
-    _sum_of_runs_loop(planes, packed.reshape(-1), biases.reshape(-1), offsets, groups, blocks, width, out, rows, cols, y0, x0, sy, sx,
-                      REGISTERS * vector.lanes(w.dtype))
-
-
-@jit_parallel
-def _sum_of_runs_loop(planes, weights, bias, offsets, groups, blocks, width, out, rows, cols, y0, x0, sy, sx, tile):
-    N, C, P = planes.shape
-    F, T = out.shape[1], len(offsets)
-    per_group, length = F // groups, (rows - 1) * width + cols
-    flat = planes.reshape(-1)
-    for task in prange(N * groups * blocks):                                 # one image, one group, ROWS output channels
-        n, gb = task // (groups * blocks), task % (groups * blocks)
-        g, block = gb // blocks, gb % blocks
-        start = (n * C + g * (C // groups)) * P
-        runs = np.empty(ROWS * (length + tile), planes.dtype)
-        row = length + tile
-        q = 0
-        while q < length:
-            at = q if length < tile else min(q, length - tile)               # the last tile steps back, so as not to read beyond the end
-            multiply_tile(weights, gb * T * ROWS, flat, start + at, offsets, bias, gb * ROWS, runs, at, row)
-            q += tile
-        for m in range(min(ROWS, per_group - block * ROWS)):
-            channel = out[n, g * per_group + block * ROWS + m]
-            for r in range(rows):
-                source, target = runs[m * row + r * width:m * row + r * width + cols], channel[y0 + r * sy]
-                if sx == 1:
-                    target[x0:x0 + cols] = source
-                else:
-                    for q in range(cols):
-                        target[x0 + q * sx] = source[q]
-
-
-def _inner_products(runs, planes, offsets, groups, length, dw):
-    """dw (F, T) += sum over images of <runs of dout, runs of x at the offsets>, group by group."""
-    F, T = dw.shape
-    pad = -T % TAPS
-    offsets = np.concatenate([offsets, np.repeat(offsets[-1:], pad)])        # fill up to whole tiles; the extra sums are cut off below
-    lanes = vector.lanes(dw.dtype)
-    N, _, P = runs.shape
-    per_group = F // groups
-    rows = -(-per_group // TAPS) * TAPS
-    sums = np.zeros((groups, rows, T + pad), dw.dtype)
-    chunks = max(1, min((T + pad) // TAPS, 16 * TAPS // rows))               # few channels: share out the taps, so that no thread idles
-    _inner_products_loop(runs.reshape(-1), planes.reshape(-1), offsets, sums, N, F, P, *planes.shape[1:], length, chunks, lanes)
-    dw += sums[:, :per_group, :T].reshape(F, T)
-
-
-@jit_parallel
-def _inner_products_loop(d, x, offsets, sums, N, F, Pd, C, Px, length, chunks, lanes):
-    groups, rows, T = sums.shape
-    per_group, tiles = F // groups, T // TAPS
-    flat = sums.reshape(-1)
-    blocks = rows // TAPS
-    for task in prange(groups * blocks * chunks):                            # TAPS channels of one group, a share of the taps
-        g, block, chunk = task // (blocks * chunks), task // chunks % blocks, task % chunks
-        f = g * per_group + block * TAPS
-        real = min(TAPS, per_group - block * TAPS)
-        row = np.empty(TAPS * RUN, d.dtype)
-        for n in range(N):
-            for q in range(0, length, RUN):
-                count = min(RUN, length - q)
-                whole = -(-count // lanes)
-                row[:] = 0                                                   # behind the end of the run: zeros, whatever x holds there
-                for m in range(real):
-                    source = ((n * F) + f + m) * Pd + q
-                    row[m * RUN:m * RUN + count] = d[source:source + count]
-                inside = n * C * Px + g * (C // groups) * Px + q
-                for tile in range(tiles * chunk // chunks, tiles * (chunk + 1) // chunks):
-                    t0 = tile * TAPS
-                    safe = whole
-                    last = inside + max(max(offsets[t0], offsets[t0 + 1]), max(offsets[t0 + 2], offsets[t0 + 3]))
-                    if last + whole * lanes > len(x):                        # the very end of x: the last register by single steps
-                        safe = (len(x) - last) // lanes
-                        for m in range(TAPS):
-                            for t in range(TAPS):
-                                total = d.dtype.type(0)
-                                for j in range(safe * lanes, count):
-                                    total += row[m * RUN + j] * x[inside + offsets[t0 + t] + j]
-                                flat[(g * rows + block * TAPS + m) * T + t0 + t] += total
-                    correlate_tile(row, 0, RUN, x, inside, offsets, t0, safe, flat, (g * rows + block * TAPS) * T + t0, T)
+                        planes[at + q] = image[y, px + q]
+                elif inside and sx == 2:                         # known when this is compiled: registers of every second number
+                    for q in range(lo, hi):
+                        planes[at + q] = image[y, px + q * 2]
+                elif inside:
+                    for q in range(lo, hi):
+                        planes[at + q] = image[y, px + q * sx]
+                at += width
+        for q in range(at, (nc + 1) * P):
+            planes[q] = 0

@@ -1,17 +1,13 @@
-"""The two innermost loops of every convolution, written for the processor's vector registers.
+"""The innermost loops of every convolution and matrix product, written for the processor's vector registers.
 
 This is the one file that speaks LLVM. Plain loops reach a third of what these reach, because the compiler will not keep a small matrix
-of sums in registers across a loop; these do, and touch memory for their inputs only. What they compute is said in full by the two Python
+of sums in registers across a loop; these do, and touch memory for their inputs only. What they compute is said in full by Python
 functions, which also run in their place under NUMBA_DISABLE_JIT=1, so that a debugger can step through a convolution:
 
-    multiply_tile   8 output channels x 2 registers of neighbouring pixels, summed over all taps of the filter   (forward, dx)
-    correlate_tile  4 output channels x 4 taps, summed over a run of pixels                                      (dw)
-
-and three more for Winograd's convolution (`winograd.py`), which keeps neighbouring channels in a register:
-
     product_tile    8 rows x 1 or 2 registers of a matrix product
-    transform_tile  M @ x @ M.T of a small square x, a fixed small matrix M
+    load_panels     runs from many places, cut into pieces of 2 registers and laid together (product.py's panels)
     turn_tile       LANES runs of LANES numbers, transposed: planes of pixels become pixels of channels, and back
+    transform_tile  M @ x @ M.T of a small square x, a fixed small matrix M (Winograd's convolution)
 
 A register holds LANES numbers: 16 float32 or 8 float64 with AVX-512. Arrays come flattened; places in them are element offsets.
 """
@@ -25,9 +21,7 @@ from numba.extending import intrinsic
 
 _features = llvm.get_host_cpu_features()
 _REGISTER_BYTES = 64 if _features.get("avx512f") else 32 if _features.get("avx") else 16
-ROWS = 8 if _features.get("avx512f") else 4    # output channels of one tile: 8 x 2 sums fill half of AVX-512's 32 registers
-REGISTERS = 2                                  # registers of pixels in one tile
-TAPS = 4                                       # correlate_tile: taps (and channels) of one tile
+ROWS = 8 if _features.get("avx512f") else 4    # rows of a product_tile: 8 x 2 sums fill half of AVX-512's 32 registers
 _i64 = ir.IntType(64)
 
 
@@ -36,24 +30,12 @@ def lanes(dtype):
     return _REGISTER_BYTES // np.dtype(dtype).itemsize
 
 
-def _multiply_tile(weights, w0, x, x0, offsets, bias, b0, out, o0, row):
-    """out[o0 + m*row + j] = bias[b0 + m] + sum over t of weights[w0 + t*ROWS + m] * x[x0 + offsets[t] + j], m < ROWS, j < 2*LANES."""
-    width = REGISTERS * lanes(x.dtype)
-    tile = np.repeat(bias[b0:b0 + ROWS, None], width, axis=1)
-    for t, offset in enumerate(offsets):
-        w = weights[w0 + t * ROWS:w0 + (t + 1) * ROWS, None]
-        tile += w * x[x0 + offset:x0 + offset + width]
-    for m in range(ROWS):
-        out[o0 + m * row:o0 + m * row + width] = tile[m]
-
-
-def _correlate_tile(d, d0, row, x, x0, offsets, t0, count, out, o0, out_row):
-    """out[o0 + m*out_row + t] += sum over j < count*LANES of d[d0 + m*row + j] * x[x0 + offsets[t0 + t] + j], m < TAPS, t < TAPS."""
-    length = count * lanes(x.dtype)
-    for m in range(TAPS):
-        for t in range(TAPS):
-            start = x0 + offsets[t0 + t]
-            out[o0 + m * out_row + t] += d[d0 + m * row:d0 + m * row + length] @ x[start:start + length]
+def _load_panels(x, x0, offsets, t0, count, panels, out, o0, step):
+    """out[o0 + p*step + t*width + j] = x[x0 + offsets[t0 + t] + p*width + j], p < panels, t < count, j < width = 2*LANES."""
+    width = 2 * lanes(x.dtype)
+    places = x0 + offsets[t0:t0 + count, None] + np.arange(width)
+    for p in range(panels):
+        out[o0 + p * step:o0 + p * step + count * width] = x[places + p * width].reshape(-1)
 
 
 def _product_tile(a, a0, a_row, a_step, b, b0, b_step, count, start, s0, s_row, out, o0, o_row, width):
@@ -197,55 +179,22 @@ def _unpack(context, builder, signature, args):
 
 
 @intrinsic
-def _multiply_tile_llvm(typing, weights, w0, x, x0, offsets, bias, b0, out, o0, row):
+def _load_panels_llvm(typing, x, x0, offsets, t0, count, panels, out, o0, step):
     i = types.int64
-    signature = types.void(weights, i, x, i, offsets, bias, i, out, i, i)
+    signature = types.void(x, i, offsets, i, i, i, out, i, i)
 
     def emit(context, builder, signature, args):
-        weights, w0, x, x0, offsets, bias, b0, out, o0, row = _unpack(context, builder, signature, args)
-        e = _Emit(builder, signature.args[2].dtype)
-        w, first = e.pointer(weights.data, w0), e.pointer(x.data, x0)
-        start = [e.broadcast(e.pointer(bias.data, b0), m) for m in range(ROWS) for _ in range(REGISTERS)]
-        count = builder.extract_value(offsets.shape, 0)
-        t, sums, close = e.loop(count, start)
-        pixels = e.pointer(first, builder.load(e.pointer(offsets.data, t)))
-        vectors = [e.load(pixels, j) for j in range(REGISTERS)]
-        w_t = e.pointer(w, builder.mul(t, _i64(ROWS)))
-        new = []
-        for m in range(ROWS):
-            weight = e.broadcast(w_t, m)
-            new += [e.fma(weight, vectors[j], sums[m * REGISTERS + j]) for j in range(REGISTERS)]
-        sums = close(new)
-        for m in range(ROWS):
-            target = e.pointer(out.data, builder.add(o0, builder.mul(row, _i64(m))))
-            for j in range(REGISTERS):
-                e.store(sums[m * REGISTERS + j], target, j)
-        return context.get_dummy_value()
-
-    return signature, emit
-
-
-@intrinsic
-def _correlate_tile_llvm(typing, d, d0, row, x, x0, offsets, t0, count, out, o0, out_row):
-    i = types.int64
-    signature = types.void(d, i, i, x, i, offsets, i, i, out, i, i)
-
-    def emit(context, builder, signature, args):
-        d, d0, row, x, x0, offsets, t0, count, out, o0, out_row = _unpack(context, builder, signature, args)
-        e = _Emit(builder, signature.args[3].dtype)
-        rows = [e.pointer(d.data, builder.add(d0, builder.mul(row, _i64(m)))) for m in range(TAPS)]
-        places = [builder.load(e.pointer(offsets.data, builder.add(t0, _i64(t)))) for t in range(TAPS)]
-        taps = [e.pointer(x.data, builder.add(x0, place)) for place in places]
-        step, sums, close = e.loop(count, [e.zero()] * (TAPS * TAPS))
-        at = builder.mul(step, _i64(e.lanes))
-        left = [e.load(e.pointer(p, at)) for p in rows]
-        right = [e.load(e.pointer(p, at)) for p in taps]
-        sums = close([e.fma(left[m], right[t], sums[m * TAPS + t]) for m in range(TAPS) for t in range(TAPS)])
-        for m in range(TAPS):
-            target = e.pointer(out.data, builder.add(o0, builder.mul(out_row, _i64(m))))
-            for t in range(TAPS):
-                p = e.pointer(target, _i64(t))
-                builder.store(builder.fadd(builder.load(p), e.sum(sums[m * TAPS + t])), p)
+        x, x0, offsets, t0, count, panels, out, o0, step = _unpack(context, builder, signature, args)
+        e = _Emit(builder, signature.args[0].dtype)
+        width = _i64(2 * e.lanes)
+        first, target, places = e.pointer(x.data, x0), e.pointer(out.data, o0), e.pointer(offsets.data, t0)
+        t, _, close = e.loop(count, [])
+        source, row = e.pointer(first, builder.load(e.pointer(places, t))), e.pointer(target, builder.mul(t, width))
+        p, _, close_panels = e.loop(panels, [])                                 # one long run of x, dealt out to all panels
+        for j in range(2):
+            e.store(e.load(e.pointer(source, builder.mul(p, width)), j), e.pointer(row, builder.mul(p, step)), j)
+        close_panels([])
+        close([])
         return context.get_dummy_value()
 
     return signature, emit
@@ -266,7 +215,7 @@ def _product_tile_of(registers):
             e = _Emit(builder, signature.args[0].dtype)
             rows = [e.pointer(a.data, builder.add(a0, builder.mul(a_row, _i64(m)))) for m in range(ROWS)]
             begins = [e.pointer(start.data, builder.add(s0, builder.mul(s_row, _i64(m)))) for m in range(ROWS)]
-            t, sums, close = e.loop(count, [e.load(begin, j) for begin in begins for j in range(registers)])
+            t, sums, close = e.loop(count, [e.zero()] * (ROWS * registers))
             right = e.pointer(b.data, builder.add(b0, builder.mul(b_step, t)))
             vectors, at = [e.load(right, j) for j in range(registers)], builder.mul(a_step, t)
             new = []
@@ -276,8 +225,8 @@ def _product_tile_of(registers):
             sums = close(new)
             for m in range(ROWS):
                 target = e.pointer(out.data, builder.add(o0, builder.mul(o_row, _i64(m))))
-                for j in range(registers):
-                    e.store(sums[m * registers + j], target, j)
+                for j in range(registers):                      # a long sum comes in pieces: each starts small, and so is more exact
+                    e.store(builder.fadd(e.load(begins[m], j), sums[m * registers + j]), target, j)
             return context.get_dummy_value()
 
         return signature, emit
@@ -343,7 +292,6 @@ def _turn_tile_llvm(typing, x, x0, source, s0, out, o0, target, t0):
     return signature, emit
 
 
-multiply_tile = _multiply_tile if numba.config.DISABLE_JIT else _multiply_tile_llvm
-correlate_tile = _correlate_tile if numba.config.DISABLE_JIT else _correlate_tile_llvm
+load_panels = _load_panels if numba.config.DISABLE_JIT else _load_panels_llvm
 turn_tile = _turn_tile if numba.config.DISABLE_JIT else _turn_tile_llvm
 product_tile_1, product_tile_2 = _product_tile_of(1), _product_tile_of(2)

@@ -18,7 +18,6 @@ of a workspace: strip (pixels, LANES) -> values (36, tiles, C) -> products (36, 
 
 Shapes here: N images, C and F channels in and out, th x tw tiles an image; U (36, C, F) filters at the points, in panels of 2 registers.
 """
-import threading
 from collections import namedtuple
 from functools import lru_cache
 
@@ -28,11 +27,11 @@ from numba import prange
 
 from numpyvision.kernels import vector
 from numpyvision.kernels.jit import jit, jit_parallel
+from numpyvision.kernels.workspace import workspace
 
 LANES, ROWS = vector.lanes(np.float32), vector.ROWS
 PANEL = 2 * LANES
 OUT, IN, POINTS = 4, 6, 36                       # side of a tile of outputs, of inputs; number of points
-LINE = 16                                        # float32 numbers in a line of the cache
 ONE = 7                                          # the point (1, 1), whose value every output contains once: where the bias is added
 B = np.array([[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
               [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]]).T
@@ -86,8 +85,8 @@ def conv2d_dw(dout, x, padding):
     """Gradient to w: dout (N, F, Ho, Wo), x (N, C, H, W) -> (F, C, 3, 3)."""
     F, C = dout.shape[1], x.shape[1]
     source, target, plan = _plan(x.shape, F, *padding, numba.get_num_threads())
-    dw, sums = np.empty((F, C, 3, 3), np.float32), _workspace("points", plan.tasks * POINTS * F * C)
-    rest = dw.reshape(-1), _workspace("blocks", plan.tasks * plan.size), source, target, TAPS_OUT, plan
+    dw, sums = np.empty((F, C, 3, 3), np.float32), workspace("points", plan.tasks * POINTS * F * C)
+    rest = dw.reshape(-1), workspace("blocks", plan.tasks * plan.size), source, target, TAPS_OUT, plan
     _spread(PRODUCTS, plan.tasks, x.reshape(-1), dout.reshape(-1), sums, *rest)
     _spread(WEIGHTS, F, x.reshape(-1), dout.reshape(-1), sums, *rest)
     return dw
@@ -97,7 +96,7 @@ def _convolve(x, w, bias, taps, padding):
     """The forward sum, its filters read from w through `taps`."""
     source, target, plan = _plan(x.shape, len(bias), *padding, numba.get_num_threads())
     out = np.empty((len(x), len(bias), target.height, target.width), np.float32)
-    U, blocks = _workspace("points", POINTS * x.shape[1] * len(bias)), _workspace("blocks", plan.tasks * plan.size)
+    U, blocks = workspace("points", POINTS * x.shape[1] * len(bias)), workspace("blocks", plan.tasks * plan.size)
     _spread(FILTERS, x.shape[1], x.reshape(-1), out.reshape(-1), U, w.reshape(-1), blocks, source, target, taps, plan)
     _spread(FORWARD, plan.tasks, x.reshape(-1), out.reshape(-1), U, bias, blocks, source, target, taps, plan)
     return out
@@ -141,20 +140,6 @@ def _taps(channel, filter, turned):
 
 
 TAPS_OUT = Taps(9, 9, np.arange(LANES) * LANES, np.arange(LANES) * 9)
-_memory = threading.local()
-
-
-def _workspace(name, size):
-    """At least `size` numbers, whatever they hold: kept from call to call, for each thread that calls. Never a result.
-
-    They begin on a cache line, and so does every register that is stored in them: across two lines a store costs twice as much.
-    """
-    held = vars(_memory)
-    if name not in held or len(held[name]) < size:
-        array = np.empty(size + LINE, np.float32)
-        start = -(array.ctypes.data // array.itemsize) % LINE
-        held[name] = array[start:start + size]
-    return held[name]
 
 
 @jit_parallel
