@@ -103,6 +103,14 @@ def test_mistakes_are_one_line_and_code_2(arguments, text, capsys, tmp_path):
     assert list(tmp_path.rglob("*")) in ([], [tmp_path / "runs"])                        # no folder of a run that never was
 
 
+def test_images_that_are_not_there_leave_no_folder_of_a_run(tmp_path, capsys):
+    for picture in (write_voc(tmp_path / "nuts") / "JPEGImages").iterdir():
+        picture.unlink()
+    assert cli.run(["train", "faster_rcnn", "--data", f"voc:{tmp_path}/nuts"]) == 2
+    error = capsys.readouterr().err
+    assert "image: the file does not exist" in error and error.count("\n") == 1 and not Path("runs").exists()
+
+
 def test_a_long_message_is_one_line_too(capsys, monkeypatch):
     def fail(name):
         raise ValueError("first\n   second")
