@@ -36,7 +36,7 @@ def _root(version: Annotated[bool, typer.Option("--version", callback=_version, 
 
     \b
     Start with:
-      numpyvision train faster_rcnn
+      numpyvision train mask_rcnn
     """
 
 
