@@ -155,39 +155,42 @@ def spread(dout, batch, vy, county, vx, countx, rows, dx):
 
 
 @jit
-def four_dots(g, a, b, d, e):
-    """Inner products of g with the four neighbours of a sample, over channels."""
-    zero = g.dtype.type(0)
-    ga, gb, gd, ge = zero, zero, zero, zero
-    for c in range(len(g)):
-        ga += g[c] * a[c]
-        gb += g[c] * b[c]
-        gd += g[c] * d[c]
-        ge += g[c] * e[c]
-    return ga, gb, gd, ge
+def row_slopes(g, image, y, vx, slope_y, slopes_x):
+    """The samples of a row of bins that lie at height y and at vx (Q, S): add their slopes to slope_y (C,) and slopes_x (Q, S, C).
+
+    g (Q, C): the bins' gradients; image (H, W, C). The channels stay apart, so that the loops run along vectors; and every number has all
+    its indices, because a view such as image[i, j] would be made, and counted, for every sample, which costs more than the arithmetic.
+    """
+    H, W, C = image.shape
+    zero, one = g.dtype.type(0), g.dtype.type(1)
+    if not (y >= -one and y <= H):                                                     # the samples are 0 here and all around
+        return
+    moves_y, y = y >= zero and y < H - 1, min(max(y, zero), g.dtype.type(H - 1))       # clamped: the samples stay where they are
+    i = int(y)
+    below, fy = min(i + 1, H - 1), y - g.dtype.type(i)
+    for q in range(vx.shape[0]):
+        for t in range(vx.shape[1]):
+            x = vx[q, t]
+            moves_x, inside = x >= zero and x < W - 1, x >= -one and x <= W
+            x = min(max(x, zero), g.dtype.type(W - 1))
+            j = int(x)
+            right, fx = min(j + 1, W - 1), x - g.dtype.type(j)
+            if inside and moves_y:                                                     # L16-A05
+                for c in range(C):
+                    slope_y[c] += g[q, c] * ((one - fx) * (image[below, j, c] - image[i, j, c])
+                                             + fx * (image[below, right, c] - image[i, right, c]))
+            if moves_x:
+                for c in range(C):
+                    slopes_x[q, t, c] += g[q, c] * ((one - fy) * (image[i, right, c] - image[i, j, c])
+                                                    + fy * (image[below, right, c] - image[below, j, c]))
 
 
 @jit
-def bin_slopes(g, image, vy, uy, vx, ux, slopes):
-    """One bin: its gradient g (C,), its samples at all pairs of vy (Sy,) and vx (Sx,) -> slopes (y1, y2, x1, x2), added to."""
-    H, W, _ = image.shape
-    zero, one = g.dtype.type(0), g.dtype.type(1)
-    for s in range(len(vy)):
-        for t in range(len(vx)):
-            if vy[s] >= -one and vy[s] <= H and vx[t] >= -one and vx[t] <= W:          # else the sample is 0 here and all around
-                y, x = min(max(vy[s], zero), g.dtype.type(H - 1)), min(max(vx[t], zero), g.dtype.type(W - 1))
-                i, j = int(y), int(x)
-                below, right = min(i + 1, H - 1), min(j + 1, W - 1)
-                fy, fx = y - g.dtype.type(i), x - g.dtype.type(j)
-                a, b, d, e = four_dots(g, image[i, j], image[i, right], image[below, j], image[below, right])
-                if vy[s] >= zero and vy[s] < H - 1:                                    # else clamped: the sample stays where it is
-                    dy = (one - fx) * (d - a) + fx * (e - b)                           # L16-A05
-                    slopes[0] += dy * (one - uy[s])
-                    slopes[1] += dy * uy[s]
-                if vx[t] >= zero and vx[t] < W - 1:
-                    dx = (one - fy) * (b - a) + fy * (e - d)
-                    slopes[2] += dx * (one - ux[t])
-                    slopes[3] += dx * ux[t]
+def share_sides(slope, u, near, far):
+    """A sample at the share u of the way from a box's near to its far side follows both: near += (1 - u) slope, far += u slope."""
+    for c in range(len(slope)):
+        near[c] += (slope.dtype.type(1) - u) * slope[c]
+        far[c] += u * slope[c]
 
 
 @jit_parallel
@@ -196,14 +199,23 @@ def move(dout, x, batch, vy, uy, county, vx, ux, countx):
     R, C, P, Q = dout.shape
     out = np.zeros((4, R), x.dtype)
     for r in numba.prange(R):
-        g, slopes, ky, kx = np.empty(C, x.dtype), np.zeros(4, x.dtype), county[r], countx[r]
+        ky, kx, image = county[r], countx[r], x[batch[r]]
+        bins, sides = np.empty((P, Q, C), x.dtype), np.zeros((4, C), x.dtype)
+        slope_y, slopes_x = np.empty(C, x.dtype), np.zeros((Q, kx, C), x.dtype)
+        for c in range(C):
+            for p in range(P):
+                for q in range(Q):
+                    bins[p, q, c] = dout[r, c, p, q]
         for p in range(P):
-            for q in range(Q):
-                for c in range(C):
-                    g[c] = dout[r, c, p, q]
-                bin_slopes(g, x[batch[r]], vy[r, p, :ky], uy[r, p, :ky], vx[r, q, :kx], ux[r, q, :kx], slopes)
+            for s in range(ky):
+                slope_y[:] = 0
+                row_slopes(bins[p], image, vy[r, p, s], vx[r, :, :kx], slope_y, slopes_x)
+                share_sides(slope_y, uy[r, p, s], sides[0], sides[1])
+        for q in range(Q):
+            for t in range(kx):
+                share_sides(slopes_x[q, t], ux[r, q, t], sides[2], sides[3])
         for k in range(4):
-            out[k, r] = slopes[k] / x.dtype.type(max(ky * kx, 1))                      # the mean over a bin's samples
+            out[k, r] = sides[k].sum() / x.dtype.type(max(ky * kx, 1))                 # the mean over a bin's samples
     return out
 
 

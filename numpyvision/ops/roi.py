@@ -69,6 +69,7 @@ def average(x, batch, ys, xs):
 
 def roi_align_backward(dout, cache):
     """dout (R, C, P, Q) -> dx (N, C, H, W), drois (R, 5), whose column 0 (the batch index) is zero."""
+    cache = Cache(cache, samples=samples_of(dout, cache))                              # found once for both
     return roi_align_dx(dout, cache), roi_align_dbox(dout, cache)
 
 
@@ -117,6 +118,8 @@ def roi_align_dbox(dout, cache):
 
 def samples_of(dout, cache):
     """dout, batch, ys, xs for backward: the samples that forward took. For reduce="max" each sample is a bin with a dout of its own."""
+    if "samples" in cache:
+        return cache.samples
     batch, ys, xs = sample_points(cache.rois, *(cache[k] for k in ("output_size", "spatial_scale", "sampling_ratio", "aligned")))
     if cache.reduce == "max":
         return largest_of_bins_backward(dout, cache.winner, ys, xs), batch, one_a_bin(ys), one_a_bin(xs)      # (R, C, P*S, Q*S)
