@@ -54,13 +54,13 @@ def pays_forward(x, w_shape, padding):
     """Whether there are tiles enough to share the work on the filters. Only where `suits`.
 
     U is four times as large as w, and with many channels writing it takes longer than the products of a small map. Measured on one
-    thread, direct against Winograd in ms: 512 -> 512 channels 10 and 18 at 12x12, 14 and 18 at 16x16 (16 tiles), 24 and 21 at 20x20,
-    54 and 30 at 25x38; 256 -> 256 channels 3.5 and 4.4 at 16x16, 7.8 and 6.2 at 24x24; 128 -> 128 even at 8x8. Backward, Winograd
-    loses nowhere by more than 2 ms: the direct dx first turns the filters, and dw gathers no U before its products.
+    thread, direct against Winograd in ms: 512 -> 512 channels 5.8 and 8.2 at 12x12 (9 tiles), 8.3 and 8.1 at 16x16, 13 and 11 at 20x20,
+    29 and 18 at 25x38; 256 -> 256 channels 2.1 and 1.5 at 16x16; 96 -> 96 0.5 and 0.2 at 8x8. Backward, Winograd always wins: the direct
+    dx first turns the filters, and dw gathers no U before its products.
     """
     (F, C), (N, _, H, W) = w_shape[:2], x.shape
     tiles = N * -(-(H + 2 * padding[0] - 2) // OUT) * -(-(W + 2 * padding[1] - 2) // OUT)
-    return tiles > 16 or F * C < 256 * 256
+    return tiles >= 16 or F * C < 256 * 256
 
 
 Image = namedtuple("Image", "channels height width top left side planes places")    # how the tiles lie in x (side IN) or out (side OUT)
