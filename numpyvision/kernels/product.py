@@ -30,6 +30,7 @@ from numpyvision.kernels.jit import jit, jit_parallel
 from numpyvision.kernels.workspace import workspace
 
 ROWS, load_panels, turn_tile, product_tile = vector.ROWS, vector.load_panels, vector.turn_tile, vector.product_tile_2
+flush_denormals = vector.flush_denormals
 DEPTH = 320             # rows of a panel at most: 320 x 32 float32 are 40 KiB, most of a first-level cache
 STRIP = 8               # panels of a task at most: they and their sums fill a share of the second-level cache
 BLOCKS = 64             # blocks of a task at most, for the same reason
@@ -114,10 +115,12 @@ def _sums_loop(x, w, bias, out, work, N, groups, phases, source, left, target, c
     tasks = N * groups * len(phases) * cut.strips * cut.parts
     for k in prange(cut.workers):
         worker = np.int64(k)                                                         # prange counts in unsigned numbers
+        flush_denormals(True)
         for task in range(tasks * worker // cut.workers, tasks * (worker + 1) // cut.workers):
             part, strip, job = task % cut.parts, task // cut.parts % cut.strips, task // (cut.parts * cut.strips)
             phase, g, n = job % len(phases), job // len(phases) % groups, job // (len(phases) * groups)
             _sum_strip(n, g, phases[phase], strip, part, x, w, bias, out, work, worker * cut.size, groups, source, left, target, cut)
+        flush_denormals(False)
 
 
 @jit
@@ -209,9 +212,11 @@ def _products_loop(d, x, dw, work, N, groups, plane, source, upright, cut):
     tasks = groups * cut.strips * cut.parts
     for k in prange(cut.workers):
         worker = np.int64(k)
+        flush_denormals(True)
         for task in range(tasks * worker // cut.workers, tasks * (worker + 1) // cut.workers):
             g, strip, part = task // (cut.parts * cut.strips), task // cut.parts % cut.strips, task % cut.parts
             _product_strip(g, strip, part, d, x, dw, work, worker * cut.size, N, groups, plane, source, upright, cut)
+        flush_denormals(False)
 
 
 @jit

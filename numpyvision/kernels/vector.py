@@ -7,6 +7,7 @@ functions, which also run in their place under NUMBA_DISABLE_JIT=1, so that a de
     product_tile    8 rows x 1 or 2 registers of a matrix product
     load_panels     runs from many places, cut into pieces of 2 registers and laid together (product.py's panels)
     turn_tile       LANES runs of LANES numbers, transposed: planes of pixels become pixels of channels, and back
+    flush_denormals numbers below 1e-38 count as 0 from now on, or no more: a multiplication with one takes a hundred times as long
     transform_tile  M @ x @ M.T of a small square x, a fixed small matrix M (Winograd's convolution)
 
 A register holds LANES numbers: 16 float32 or 8 float64 with AVX-512. Arrays come flattened; places in them are element offsets.
@@ -292,6 +293,30 @@ def _turn_tile_llvm(typing, x, x0, source, s0, out, o0, target, t0):
     return signature, emit
 
 
+@intrinsic
+def _flush_denormals_llvm(typing, on):
+    """Set the processor's FTZ and DAZ bits (x86), on this thread."""
+    def emit(context, builder, signature, args):
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        slot = cgutils.alloca_once(builder, word)
+        pointer, mode = builder.bitcast(slot, byte), ir.FunctionType(ir.VoidType(), [byte])
+        get, put = (cgutils.get_or_insert_function(builder.module, mode, f"llvm.x86.sse.{name}") for name in ("stmxcsr", "ldmxcsr"))
+        builder.call(get, [pointer])
+        state = builder.load(slot)
+        bits = ir.Constant(word, 0x8040)
+        builder.store(builder.select(args[0], builder.or_(state, bits), builder.and_(state, builder.not_(bits))), slot)
+        builder.call(put, [pointer])
+        return context.get_dummy_value()
+
+    return types.void(types.boolean), emit
+
+
+def _leave_denormals(on):
+    """Other processors are not slowed by them."""
+
+
 load_panels = _load_panels if numba.config.DISABLE_JIT else _load_panels_llvm
 turn_tile = _turn_tile if numba.config.DISABLE_JIT else _turn_tile_llvm
+_has_bits = _features.get("sse2") and not numba.config.DISABLE_JIT
+flush_denormals = _flush_denormals_llvm if _has_bits else numba.njit(_leave_denormals)
 product_tile_1, product_tile_2 = _product_tile_of(1), _product_tile_of(2)

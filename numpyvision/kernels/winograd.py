@@ -37,7 +37,8 @@ B = np.array([[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
               [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]]).T
 G = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
 A = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]).T
-turn_tile, product_tile_1, product_tile_2 = vector.turn_tile, vector.product_tile_1, vector.product_tile_2
+flush_denormals, turn_tile = vector.flush_denormals, vector.turn_tile
+product_tile_1, product_tile_2 = vector.product_tile_1, vector.product_tile_2
 pixels_to_points, products_to_pixels = vector.transform_tile(B.T), vector.transform_tile(A.T)
 gradients_to_points, points_to_weights = vector.transform_tile(A), vector.transform_tile(G.T)
 weights_to_points = vector.transform_tile(G)
@@ -151,12 +152,14 @@ def _spread(job, count, x, y, points, small, work, source, target, taps, plan):
     """
     for part in prange(count):
         k = np.int64(part)                                                         # prange counts in unsigned numbers
+        flush_denormals(True)
         if job == FILTERS:
             _filters_to_points(k, small, points, source.channels, target.channels, taps)
         elif job == WEIGHTS:
             _points_to_weights(k, points, small, source.channels, target.channels, plan.tasks, taps)
         else:
             _blocks(k, job, x, y, points, small, work, source, target, plan)
+        flush_denormals(False)
 
 
 @jit

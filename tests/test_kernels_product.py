@@ -1,0 +1,41 @@
+"""The matrix products under convolutions and linear layers: against NumPy at ragged sizes, and where numbers get too small."""
+import numpy as np
+import pytest
+
+from numpyvision import kernels
+from numpyvision.kernels import vector
+from numpyvision.ops import conv, linear
+
+SIZES = [(1, 1, 1), (5, 7, 3), (8, 320, 32), (9, 321, 33), (3, 700, 65), (70, 40, 12), (130, 5, 300), (20, 0, 9)]
+
+
+@pytest.mark.parametrize("M, K, J", SIZES)
+def test_the_three_products_equal_numpys(M, K, J):
+    rng = np.random.default_rng(0)
+    A, B = rng.standard_normal((M, K)), rng.standard_normal((K, J))
+    for product in (kernels.linear.matmul(A, B), kernels.linear.matmul_at(A.T.copy(), B), kernels.linear.matmul_bt(A, B.T.copy())):
+        np.testing.assert_allclose(product, A @ B, rtol=1e-12, atol=1e-12)
+
+
+def test_a_long_sum_of_float32_is_as_exact_as_a_short_one():
+    """12544 features, all positive: summed one by one, the rounding of the last additions alone would be 1e-5."""
+    rng = np.random.default_rng(0)
+    x, w = rng.random((16, 12544), np.float32), rng.random((12544, 64), np.float32)
+    exact = x.astype(float) @ w.astype(float)
+    out, cache = linear.linear_forward(x, w)
+    assert np.abs(out - exact).max() < 2e-6 * exact.max()
+    dx, dw, _ = linear.linear_backward(out, cache)
+    np.testing.assert_allclose(dx, out @ w.T, rtol=1e-5)
+    np.testing.assert_allclose(dw, x.T @ out, rtol=1e-5)
+
+
+@pytest.mark.skipif(not vector._has_bits, reason="a processor whose denormals cost nothing, or plain Python")
+@pytest.mark.parametrize("kernel_size", [1, 3])
+def test_numbers_too_small_to_multiply_fast_count_as_zero_in_a_convolution_and_nowhere_else(kernel_size):
+    rng = np.random.default_rng(0)
+    small = np.full((1, 16, 8, 8), 1e-40, np.float32)
+    w = rng.random((16, 16, kernel_size, kernel_size), np.float32)
+    out, cache = conv.conv2d_forward(small, w, padding=kernel_size // 2)
+    dx, dw, _ = conv.conv2d_backward(np.ones_like(out), cache)
+    assert not out.any() and not dw.any() and dx.all()
+    assert (small * np.float32(2)).all()                                 # NumPy, on this thread: as before
