@@ -1,4 +1,7 @@
 """Optimisers by hand: the numbers of the update rules, in place, and what they refuse."""
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -66,6 +69,48 @@ def test_both_paths_agree_in_place_and_keep_dtype(rule, dtype):
     for name in results[0]:
         assert not np.array_equal(results[0][name], two_params(dtype)[name])
         np.testing.assert_allclose(results[0][name], results[1][name], **tolerance)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_one_call_updates_arrays_of_every_size_and_dtype(rule):
+    """A kernel gets them all cut into pieces: nothing is left out, met twice, or updated with another array's gradient."""
+    shapes = {"none": (0, 3), "scalar": (), "one": (1,), "piece": (16384,), "more": (3, 16385), "many": (70, 1000), "double": (5, 4000)}
+    results = []
+    for mode in ("numpy", "compiled"):
+        rng = np.random.default_rng(2)
+        draw = lambda name, rng=rng: np.asarray(rng.standard_normal(shapes[name]), np.float64 if name == "double" else np.float32)
+        params = {name: draw(name) for name in shapes}
+        with numpyvision.use(mode):
+            optimizer = RULES[rule](params, weight_decay=0.01)
+            for _ in range(3):
+                optimizer.step({name: draw(name) for name in shapes})
+        results.append({**params, **optimizer.state})
+    for name, array in results[0].items():
+        np.testing.assert_allclose(results[1][name], array, rtol=3e-6, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda optimizer: pickle.loads(pickle.dumps(optimizer))])
+def test_a_copy_updates_its_own_arrays(copied):
+    """The kernels find arrays by their addresses: those of the copied optimiser must not be used for the copy."""
+    grads = {"w": np.ones((2, 3))}
+    first = optim.SGD({"w": np.zeros((2, 3))}, 1.0)
+    first.step(grads)
+    second = copied(first)
+    second.step(grads)
+    assert (first.params["w"] == -1).all() and (second.params["w"] == -2.9).all()
+    second.params["w"] = np.zeros((2, 3))                                                        # nor those of an array that was replaced
+    second.state["momentum.w"] = np.zeros((2, 3))
+    second.step(grads)
+    assert (second.params["w"] == -1).all() and (second.state["momentum.w"] == 1).all()
+
+
+def test_a_parameter_that_may_not_be_written_is_not():
+    p = np.zeros((2, 3))
+    optimizer = optim.SGD({"w": p}, 1.0)
+    p.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        optimizer.step({"w": np.ones((2, 3))})
+    assert not p.any()
 
 
 @pytest.mark.parametrize("rule", RULES)

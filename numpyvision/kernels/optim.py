@@ -1,15 +1,32 @@
-"""One pass over a parameter for each update rule: read gradient and state once, write parameter and state once.
+"""One pass over all parameters for each update rule: read gradient and state once, write parameter and state once.
 
-All arrays are flat (n,), of one dtype, and so are the scalars (a float64 scalar would make every float32 product a float64 one).
-One thread: an update is bound by memory, and starting threads for each of 200 small parameters costs more than it saves.
+A model has hundreds of parameters, most of them small: a call for each costs more than its arithmetic. So one call takes them all, cut
+into pieces of equal work (training/pieces.py). An array of arrays is nothing that numba knows; what goes in are addresses in memory.
+
+Shapes here: K pieces; addresses (2 + slots, K) int64 of where a piece of p, of g and of each state begins; counts (K,) how many numbers it
+has; decay (K,) and numbers in the parameters' dtype (a float64 scalar would make every float32 product a float64 one).
 """
 import numpy as np
+from numba import carray, prange
 
-from numpyvision.kernels.jit import jit, jit_sum
+from numpyvision.kernels.jit import alone_below, jit, jit_parallel, jit_sum
+from numpyvision.kernels.vector import pointer_to
+
+FEW = 4                                 # fewer pieces than this are not worth a second thread
+
+
+@alone_below(FEW)
+@jit_parallel
+def sgd(counts, addresses, decay, numbers, nesterov):
+    """numbers: lr, momentum."""
+    for k in prange(counts.size):
+        n = counts[k]
+        p, g = carray(pointer_to(addresses[0, k], decay), n), carray(pointer_to(addresses[1, k], decay), n)
+        _sgd(p, g, carray(pointer_to(addresses[2, k], decay), n), numbers[0], numbers[1], decay[k], nesterov)
 
 
 @jit
-def sgd(p, g, v, lr, momentum, decay, nesterov):
+def _sgd(p, g, v, lr, momentum, decay, nesterov):
     for i in range(p.size):
         d = g[i] + decay * p[i]
         u = momentum * v[i] + d
@@ -17,11 +34,21 @@ def sgd(p, g, v, lr, momentum, decay, nesterov):
         p[i] -= lr * (d + momentum * u if nesterov else u)
 
 
+@alone_below(FEW)
+@jit_parallel
+def adam(counts, addresses, decay, shrink, numbers):
+    """numbers: see _adam. p is multiplied by shrink (K,) first."""
+    for k in prange(counts.size):
+        n = counts[k]
+        p, g = carray(pointer_to(addresses[0, k], decay), n), carray(pointer_to(addresses[1, k], decay), n)
+        m, v = carray(pointer_to(addresses[2, k], decay), n), carray(pointer_to(addresses[3, k], decay), n)
+        _adam(p, g, m, v, numbers, decay[k], shrink[k])
+
+
 @jit
-def adam(p, g, m, v, numbers):
-    """numbers (9,) of p's dtype, see below: one array passes from Python to a kernel faster than nine scalars."""
+def _adam(p, g, m, v, numbers, decay, shrink):
     beta1, rest1, beta2, rest2 = numbers[0], numbers[1], numbers[2], numbers[3]
-    rate, root, eps, decay, shrink = numbers[4], numbers[5], numbers[6], numbers[7], numbers[8]
+    rate, root, eps = numbers[4], numbers[5], numbers[6]
     for i in range(p.size):
         q = shrink * p[i]
         d = g[i] + decay * q

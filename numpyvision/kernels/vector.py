@@ -12,6 +12,8 @@ functions, which also run in their place under NUMBA_DISABLE_JIT=1, so that a de
 
 A register holds LANES numbers: 16 float32 or 8 float64 with AVX-512. Arrays come flattened; places in them are element offsets.
 """
+import ctypes
+
 import llvmlite.binding as llvm
 import numba
 import numpy as np
@@ -320,3 +322,20 @@ turn_tile = _turn_tile if numba.config.DISABLE_JIT else _turn_tile_llvm
 _has_bits = _features.get("sse2") and not numba.config.DISABLE_JIT
 flush_denormals = _flush_denormals_llvm if _has_bits else numba.njit(_leave_denormals)
 product_tile_1, product_tile_2 = _product_tile_of(1), _product_tile_of(2)
+
+
+# ---------------------------------------------------------------------------------------------------------------- many arrays in one call
+def _pointer_to(address, like):
+    """A pointer to numbers of the dtype of the array `like`; numba.carray makes an array of it."""
+    return ctypes.cast(int(address), ctypes.POINTER(np.ctypeslib.as_ctypes_type(like.dtype)))
+
+
+@intrinsic
+def _pointer_to_llvm(typing, address, like):
+    def emit(context, builder, signature, args):
+        return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(like.dtype)(types.int64, like), emit
+
+
+pointer_to = _pointer_to if numba.config.DISABLE_JIT else _pointer_to_llvm

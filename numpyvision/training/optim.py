@@ -11,12 +11,14 @@ import math
 import numpy as np
 
 from numpyvision import backend, kernels, tree
+from numpyvision.training.pieces import Pieces
 
 
 class Optimizer:
     """What all of them share: names, checks, weight decay, state in and out. A subclass says what it remembers and how it updates."""
 
     slots = ()                                 # names of the arrays kept beside every parameter
+    _update_pieces = None                      # a subclass may say how a kernel updates many parameters in one call
 
     def __init__(self, named_params, lr, weight_decay=0.0, decay_1d=False):
         """named_params: pairs (name, array) or a dict. Weight decay spares 1-D parameters (gamma, beta, b) unless decay_1d.
@@ -30,6 +32,7 @@ class Optimizer:
             _check_range(name, value)
         self.lr, self.weight_decay, self.decay_1d = lr, weight_decay, decay_1d
         self.steps = 0                         # how many steps were taken
+        self._pieces = []                      # of the parameters that kernels update, as they were at the last step
         self.state = {f"{slot}.{name}": backend.get_array_module(p).zeros_like(p) for slot in self.slots for name, p in pairs}
 
     def step(self, grads, lr=None):
@@ -37,10 +40,40 @@ class Optimizer:
         flat = tree.flatten(grads)
         self._check_grads(flat)
         self.steps += 1
-        for name, p in self.params.items():
+        lr = self.lr if lr is None else lr
+        for name in self._step_compiled(flat, lr):
+            p = self.params[name]
             decay = self.weight_decay if p.ndim > 1 or self.decay_1d else 0.0
-            state = [self.state[f"{slot}.{name}"] for slot in self.slots]
-            self._update(p, flat[name], *state, lr=self.lr if lr is None else lr, decay=decay)
+            self._update(p, flat[name], *(self.state[f"{slot}.{name}"] for slot in self.slots), lr=lr, decay=decay)
+
+    def _step_compiled(self, grads, lr):
+        """Update what kernels can take, all parameters of a dtype in one call -> the names of the others."""
+        if backend.mode() != "compiled" or self._update_pieces is None:
+            return list(self.params)
+        if not self._pieces or not all(pieces.fits(self._columns(pieces.names)) for pieces in self._pieces):
+            self._pieces = self._cut()
+        done = set()
+        for pieces in self._pieces:
+            theirs = [grads[name] for name in pieces.names]
+            if all(isinstance(g, np.ndarray) for g in theirs):
+                theirs = [np.ascontiguousarray(g) for g in theirs]
+                decay = np.where(pieces.is_1d & (not self.decay_1d), 0.0, self.weight_decay)               # (K,)
+                self._update_pieces(pieces, pieces.addresses(theirs), decay, lr)
+                done.update(pieces.names)
+        return [name for name in self.params if name not in done]
+
+    def _cut(self):
+        """Pieces for each dtype. A kernel writes only to arrays that are its own to write to: native numbers, side by side in memory."""
+        plain = [name for name in self.params if all(isinstance(a, np.ndarray) and a.flags.carray for a, in self._columns([name]))]
+        groups = ([name for name in plain if self.params[name].dtype == dtype] for dtype in (np.float32, np.float64))
+        return [Pieces(names, self._columns(names)) for names in groups if names]
+
+    def _columns(self, names):
+        """These parameters, then their arrays of each slot."""
+        return [[self.params[name] for name in names]] + [[self.state[f"{slot}.{name}"] for name in names] for slot in self.slots]
+
+    def __getstate__(self):
+        return {**vars(self), "_pieces": []}   # a copy has other arrays, at other addresses
 
     def _update(self, p, g, *state, lr, decay):
         raise NotImplementedError
@@ -80,11 +113,11 @@ class SGD(Optimizer):
         self.momentum, self.nesterov = momentum, nesterov
         super().__init__(named_params, lr, weight_decay, decay_1d)
 
+    def _update_pieces(self, pieces, addresses, decay, lr):
+        numbers = np.array((lr, self.momentum), pieces.dtype)
+        kernels.optim.sgd(pieces.counts, addresses, decay.astype(pieces.dtype), numbers, self.nesterov)
+
     def _update(self, p, g, v, *, lr, decay):
-        if _compiled(p, g):
-            num = p.dtype.type
-            kernels.optim.sgd(p.reshape(-1), _flat(g), v.reshape(-1), num(lr), num(self.momentum), num(decay), self.nesterov)
-            return
         d = g + decay * p if decay else g
         v *= self.momentum
         v += d
@@ -107,21 +140,26 @@ class Adam(Optimizer):
         self.betas, self.eps = tuple(betas), eps
         super().__init__(named_params, lr, weight_decay, decay_1d)
 
+    def _update_pieces(self, pieces, addresses, decay, lr):
+        (beta1, beta2), (correction1, correction2) = self.betas, self._corrections()
+        numbers = beta1, 1 - beta1, beta2, 1 - beta2, lr / correction1, correction2**-0.5, self.eps
+        none = np.zeros_like(decay)
+        decay, shrink = (none, 1 - lr * decay) if self.decoupled else (decay, none + 1)
+        arrays = (a.astype(pieces.dtype) for a in (decay, shrink, np.array(numbers)))
+        kernels.optim.adam(pieces.counts, addresses, *arrays)
+
     def _update(self, p, g, m, v, *, lr, decay):
-        beta1, beta2 = self.betas
-        correction1, correction2 = 1 - beta1**self.steps, 1 - beta2**self.steps
-        shrink = 1 - lr * decay if self.decoupled else 1.0            # AdamW: decay apart from the gradient's scaling
-        decay = 0.0 if self.decoupled else decay
-        if _compiled(p, g):
-            numbers = beta1, 1 - beta1, beta2, 1 - beta2, lr / correction1, correction2**-0.5, self.eps, decay, shrink
-            kernels.optim.adam(p.reshape(-1), _flat(g), m.reshape(-1), v.reshape(-1), np.array(numbers, p.dtype))
-            return
-        xp = backend.get_array_module(p)
-        p *= shrink
+        (beta1, beta2), (correction1, correction2) = self.betas, self._corrections()
+        if self.decoupled:                                            # AdamW: decay apart from the gradient's scaling
+            p *= 1 - lr * decay
+            decay = 0.0
         d = g + decay * p if decay else g
         m *= beta1; m += (1 - beta1) * d
         v *= beta2; v += (1 - beta2) * d * d
-        p -= lr * (m / correction1) / (xp.sqrt(v / correction2) + self.eps)
+        p -= lr * (m / correction1) / (backend.get_array_module(p).sqrt(v / correction2) + self.eps)
+
+    def _corrections(self):
+        return 1 - self.betas[0]**self.steps, 1 - self.betas[1]**self.steps
 
 
 class AdamW(Adam):
@@ -147,16 +185,8 @@ def clip_grad_norm(grads, max_norm):
 
 def _sum_of_squares(g):
     if backend.compiled(g):
-        return float(kernels.optim.sum_of_squares(_flat(g)))
+        return float(kernels.optim.sum_of_squares(np.ascontiguousarray(g).reshape(-1)))
     return float((g.astype(np.float64) ** 2).sum())
-
-
-def _compiled(p, g):
-    return backend.compiled(p, g) and p.flags.c_contiguous           # reshape(-1) of anything else would update a copy
-
-
-def _flat(g):
-    return np.ascontiguousarray(g).reshape(-1)
 
 
 def _check_params(pairs):
