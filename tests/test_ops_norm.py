@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 import numpyvision
+from numpyvision.kernels import vector
 from numpyvision.ops import norm
 
 
@@ -153,3 +154,12 @@ def test_wrong_arguments_are_named():
     _, cache = norm.group_norm_forward(np.ones((2, 3, 4, 4)), one, one, 3)
     with pytest.raises(ValueError, match="dout must have x's shape"):
         norm.group_norm_backward(np.ones((2, 3, 4, 5)), cache)
+
+
+@pytest.mark.skipif(not vector._has_bits, reason="a processor whose denormals cost nothing, or plain Python")
+def test_gradients_too_small_to_multiply_fast_count_as_zero_here_and_nowhere_else():
+    rng, one = np.random.default_rng(6), np.ones(4, np.float32)
+    _, cache = norm.group_norm_forward(rng.standard_normal((2, 4, 8, 8), np.float32), one, one, 2)
+    small = np.full((2, 4, 8, 8), 1e-40, np.float32)
+    assert not any(g.any() for g in norm.group_norm_backward(small, cache))
+    assert (small * np.float32(2)).all()                                 # NumPy, on this thread: as before

@@ -12,6 +12,7 @@ from numba import prange
 
 from numpyvision.kernels.elementwise import LANES, SMALL, add_to_lanes, fold
 from numpyvision.kernels.jit import alone_below, jit, jit_parallel
+from numpyvision.kernels.vector import flush_denormals
 
 BLOCK = 4096                            # numbers that _moments reads twice: 16 KB of float32, which stay in the first cache
 
@@ -22,6 +23,7 @@ def normalize(x, gamma, beta, eps, mean, var, inv_std, measure, out):
     """out = gamma * (x - mean) * inv_std + beta, inv_std = 1 / sqrt(var + eps). If measure is true, mean and var (S,) are written too."""
     A, S, B, P = x.shape
     for s in prange(S):
+        flush_denormals(True)                                           # with numbers below 1e-38 it would take 20 times as long
         if measure:
             mean[s], var[s] = _moments(x.reshape(A, S, B * P), s)
         center, inverse = mean[s], 1 / np.sqrt(np.float64(var[s]) + eps)
@@ -34,6 +36,7 @@ def normalize(x, gamma, beta, eps, mean, var, inv_std, measure, out):
                 result = out[a, s, b]
                 for i in range(P):
                     result[i] = (row[i] - center) * scale + shift
+        flush_denormals(False)
 
 
 @jit
@@ -87,6 +90,7 @@ def normalize_backward(dout, x, gamma, mean, inv_std, measured, dx):
     A, S, B, P = x.shape
     sums, sums_x = np.empty((A, S, B), x.dtype), np.empty((A, S, B), x.dtype)           # of each plane: dout, dout * xhat
     for s in prange(S):
+        flush_denormals(True)
         center, inverse = mean[s], inv_std[s]
         through_mean, through_std = 0.0, 0.0
         lanes, lanes_x = np.empty(LANES, x.dtype), np.empty(LANES, x.dtype)
@@ -107,6 +111,7 @@ def normalize_backward(dout, x, gamma, mean, inv_std, measured, dx):
                 weight = gamma[(s * B + b) % gamma.size] * inverse
                 for i in range(P):
                     result[i] = weight * gradient[i] - offset - (row[i] - center) * slope
+        flush_denormals(False)
     dgamma, dbeta = np.zeros_like(gamma), np.zeros_like(gamma)
     for a in range(A):
         for k in range(S * B):

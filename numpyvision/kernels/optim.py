@@ -10,7 +10,7 @@ import numpy as np
 from numba import carray, prange
 
 from numpyvision.kernels.jit import alone_below, jit, jit_parallel, jit_sum
-from numpyvision.kernels.vector import pointer_to
+from numpyvision.kernels.vector import flush_denormals, pointer_to
 
 FEW = 4                                 # fewer pieces than this are not worth a second thread
 
@@ -22,7 +22,9 @@ def sgd(counts, addresses, decay, numbers, nesterov):
     for k in prange(counts.size):
         n = counts[k]
         p, g = carray(pointer_to(addresses[0, k], decay), n), carray(pointer_to(addresses[1, k], decay), n)
+        flush_denormals(True)                                         # a state without gradients decays into them: 20 times as slow
         _sgd(p, g, carray(pointer_to(addresses[2, k], decay), n), numbers[0], numbers[1], decay[k], nesterov)
+        flush_denormals(False)
 
 
 @jit
@@ -42,7 +44,9 @@ def adam(counts, addresses, decay, shrink, numbers):
         n = counts[k]
         p, g = carray(pointer_to(addresses[0, k], decay), n), carray(pointer_to(addresses[1, k], decay), n)
         m, v = carray(pointer_to(addresses[2, k], decay), n), carray(pointer_to(addresses[3, k], decay), n)
+        flush_denormals(True)
         _adam(p, g, m, v, numbers, decay[k], shrink[k])
+        flush_denormals(False)
 
 
 @jit
