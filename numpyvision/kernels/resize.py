@@ -62,14 +62,20 @@ def upsample_nearest_backward(dout, s):
 def resample(x, size, kind, align_corners, a):
     """x resized to `size` = (Ho, Wo) by "nearest", "bilinear" or "bicubic" (with Keys' a)."""
     rows, columns = (taps(length, n, kind, align_corners, a, x.dtype) for length, n in zip(x.shape[2:], size, strict=True))
-    return _resample(x, *rows, columns[0], columns[1].T.copy())
+    return _apply(x, rows, columns)
 
 
 def resample_backward(dout, x_shape, kind, align_corners, a):
     """The transpose of `resample`: (N, C, Ho, Wo) -> (N, C, H, W)."""
     rows, columns = (transposed_taps(length, n, kind, align_corners, a, dout.dtype)
                      for length, n in zip(x_shape[2:], dout.shape[2:], strict=True))
-    return _resample(dout, *rows, columns[0], columns[1].T.copy())
+    return _apply(dout, rows, columns)
+
+
+def _apply(x, rows, columns):
+    """Unsigned places: a negative index would count from the end, and to test for that in every place doubles the time of the loop."""
+    (first_y, weight_y), (first_x, weight_x) = rows, columns
+    return _resample(x, first_y.astype(np.uint64), weight_y, first_x.astype(np.uint64), weight_x.T.copy())
 
 
 @lru_cache(maxsize=128)
@@ -126,57 +132,60 @@ def _resample(x, first_y, weight_y, first_x, weight_x):
         result = out[plane // C, plane % C]
         if Ho > H:
             wide = np.empty((H, Wo), x.dtype)
-            for h in range(H):
-                _across(image[h], first_x, weight_x, wide[h])
+            _across(image, first_x, weight_x, wide)
             for r in range(Ho):
-                _down(wide[first_y[r]:], weight_y[r], result[r])
+                _down(wide, first_y[r], weight_y, r, result)
         else:
-            row = np.empty(W, x.dtype)
+            narrow = np.empty((Ho, W), x.dtype)
             for r in range(Ho):
-                _down(image[first_y[r]:], weight_y[r], row)
-                _across(row, first_x, weight_x, result[r])
+                _down(image, first_y[r], weight_y, r, narrow)
+            _across(narrow, first_x, weight_x, result)
     return out
 
 
 @jit
-def _down(rows, weight, out):
-    """out[w] = sum over t of weight[t] * rows[t, w]. Literal T: the compiler unrolls the taps, and does a register of w at a time."""
-    if len(weight) == 2:
-        _sum_rows(rows, weight, 2, out)
-    elif len(weight) == 4:
-        _sum_rows(rows, weight, 4, out)
-    elif len(weight) == 8:
-        _sum_rows(rows, weight, 8, out)
+def _down(x, top, weight, r, out):
+    """out[r, w] = sum over t of weight[r, t] * x[top + t, w]. Literal T: the compiler unrolls the taps, and does a register of w at a time.
+
+    Whole arrays and all indices, here and below: a view of a row is made, and counted, in the time that forty of its numbers take.
+    """
+    if weight.shape[1] == 2:
+        _sum_rows(x, top, weight, r, 2, out)
+    elif weight.shape[1] == 4:
+        _sum_rows(x, top, weight, r, 4, out)
+    elif weight.shape[1] == 8:
+        _sum_rows(x, top, weight, r, 8, out)
     else:
-        _sum_rows(rows, weight, len(weight), out)
+        _sum_rows(x, top, weight, r, weight.shape[1], out)
 
 
 @jit
-def _sum_rows(rows, weight, T, out):
-    for w in range(out.size):
-        total = weight[0] * rows[0, w]
+def _sum_rows(x, top, weight, r, T, out):
+    for w in range(out.shape[1]):
+        total = weight[r, 0] * x[top, w]
         for t in range(1, T):
-            total += weight[t] * rows[t, w]
-        out[w] = total
+            total += weight[r, t] * x[top + np.uint64(t), w]
+        out[r, w] = total
 
 
 @jit
-def _across(row, first, weight, out):
-    """out[q] = sum over t of weight[t, q] * row[first[q] + t]."""
+def _across(x, first, weight, out):
+    """out[h, q] = sum over t of weight[t, q] * x[h, first[q] + t]."""
     if len(weight) == 2:
-        _sum_neighbours(row, first, weight, 2, out)
+        _sum_neighbours(x, first, weight, 2, out)
     elif len(weight) == 4:
-        _sum_neighbours(row, first, weight, 4, out)
+        _sum_neighbours(x, first, weight, 4, out)
     elif len(weight) == 8:
-        _sum_neighbours(row, first, weight, 8, out)
+        _sum_neighbours(x, first, weight, 8, out)
     else:
-        _sum_neighbours(row, first, weight, len(weight), out)
+        _sum_neighbours(x, first, weight, len(weight), out)
 
 
 @jit
-def _sum_neighbours(row, first, weight, T, out):
-    for q in range(out.size):
-        total = weight[0, q] * row[first[q]]
-        for t in range(1, T):
-            total += weight[t, q] * row[first[q] + t]
-        out[q] = total
+def _sum_neighbours(x, first, weight, T, out):
+    for h in range(out.shape[0]):
+        for q in range(out.shape[1]):
+            total = weight[0, q] * x[h, first[q]]
+            for t in range(1, T):
+                total += weight[t, q] * x[h, first[q] + np.uint64(t)]
+            out[h, q] = total
