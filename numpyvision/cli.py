@@ -83,7 +83,8 @@ def train(
         print(f"{runs.describe(config, dataset)} -> {folder}", flush=True)
         trained = runs.train(config, folder, dataset, resume=resume)
     except KeyboardInterrupt:
-        print(f"stopped; go on with: numpyvision train {model} --out {folder} --resume", file=sys.stderr)
+        if folder.is_dir() and any(folder.iterdir()):
+            print(f"stopped; go on with: numpyvision train {model} --out {folder} --resume", file=sys.stderr)
         raise
     finally:
         if folder.is_dir() and not any(folder.iterdir()):              # it failed before there was anything to keep

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from numpyvision import models, recipes
+from numpyvision import ahead, models, recipes
 from numpyvision.data import batches, semantic, transforms, voc
 from numpyvision.data.open import open_dataset, parse_spec
 from numpyvision.training import checkpoint, loop, optim, schedule
@@ -155,14 +155,20 @@ def augmentation(recipe):
 
 
 def train(config, out, dataset, *, resume=False, progress=True):
-    """Train the run that config describes on a data set, in the folder `out` -> the model."""
+    """Train the run that config describes on a data set, in the folder `out` -> the model.
+
+    With `progress`, the loops that this machine has not compiled yet are compiled first, in several processes, behind a bar of their own.
+    """
     from numpyvision.plot import curves
     recipe, seed = config["recipe"], config["seed"]
     prepare = Prepare(recipe["short_side"], recipe["extra"].get("truth", ()))
     model, steps = build(config), recipe["steps"]
     dataset = batches.cached(seen_by(model, dataset), prepare, limit=CACHE_BYTES)
     stream = batches.BatchStream(dataset, recipe["batch_size"], seed, augmentation(recipe))
-    loop.train(model, stream, optimizer=make_optimizer(model, recipe), steps=steps, out=out, seed=seed, resume=resume, progress=progress,
+    optimizer = make_optimizer(model, recipe)
+    if progress:
+        ahead.compile_for(config["name"])
+    loop.train(model, stream, optimizer=optimizer, steps=steps, out=out, seed=seed, resume=resume, progress=progress,
                schedule=schedule.warmup_cosine(recipe["lr"], steps, min(recipe["warmup_steps"], steps // 4)), clip=recipe["clip"],
                loss_weights=recipe["extra"].get("loss_weights"), checkpoint_every=max(1, math.ceil(steps / CHECKPOINTS_A_RUN)),
                batches=lambda start, stop: batches.prefetch(stream, start, stop), config=config, plot=curves.plot_curves)

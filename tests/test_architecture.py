@@ -16,13 +16,13 @@ FLOORS = {
     "losses": 3, "layers": 3, "proposals": 3, "metrics": 3, "data": 3, "training": 3, "plot": 3,
     "models": 4, "demos": 4,
     "contract": 5, "figures": 5,
-    "recipes": 6, "places": 6, "runs": 6, "compare": 6,
+    "ahead": 6, "recipes": 6, "places": 6, "runs": 6, "compare": 6,
     "bench": 7,
     "exercises": 7,                                                      # reads contract's recipes, trains with runs
     "data_cli": 8, "exercise_cli": 8, "cli": 8, "__main__": 8,
 }
 # files, not folders: may read their equals
-TOP_FILES = {"__init__", "backend", "tree", "cache", "plug", "threads", "recipes", "places", "runs", "compare", "cli", "data_cli",
+TOP_FILES = {"__init__", "backend", "tree", "cache", "plug", "threads", "ahead", "recipes", "places", "runs", "compare", "cli", "data_cli",
              "exercise_cli", "__main__"}
 # what systems in models/ may share; every other file there is one system
 BRANCHES = {"rpn", "roi_heads", "regions", "mask_head", "keypoint_head", "pixels", "images", "targets", "region_proposals", "why"}

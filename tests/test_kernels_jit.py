@@ -51,7 +51,8 @@ def test_nowhere_to_write(tmp_path):
     (tmp_path / "numpyvision" / "kernels" / "__pycache__").write_text("a file, not a folder")
     (tmp_path / "file").write_text("")
     nowhere = str(tmp_path / "file" / "cache")
-    script = SCRIPT + "print(boxes.__file__); print({type(f._cache).__name__ for f in compiled})"
+    script = SCRIPT + "from numpyvision import ahead; assert ahead.record() is None\n"
+    script += "print(boxes.__file__); print({type(f._cache).__name__ for f in compiled})"
     places = dict.fromkeys(["HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR"], nowhere)
     location, caches = run(script, tmp_path, **places, PYTHONDONTWRITEBYTECODE="1").splitlines()
     assert location.startswith(str(tmp_path)) and caches == "{'NullCache'}"
@@ -61,9 +62,9 @@ def test_kernels_run_uncompiled_and_agree(tmp_path):
     """NUMBA_DISABLE_JIT=1 lets a debugger step through the very same loops; every operation's kernels give the readable body's numbers."""
     script = """
 from numba import config
-from numpyvision import contract, use
+from numpyvision import ahead, contract, use
 from numpyvision.check.operation import differs, upstream
-assert config.DISABLE_JIT
+assert config.DISABLE_JIT and ahead.record() is None
 def run(case):
     forward, backward = case.functions()
     out, cache = forward(*case.arrays(), **case.statics())

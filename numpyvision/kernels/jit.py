@@ -34,10 +34,15 @@ _parallel = []                                          # every function that ji
 
 
 def _njit(function, **options):
-    try:
-        return numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+    try:                                     # no code for calls from C, which nobody makes: a twentieth of the time to compile
+        return numba.njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)(function)
     except RuntimeError:                     # "cannot cache function: no locator available": nowhere to write
         return numba.njit(nogil=True, error_model="numpy", **options)(function)
+
+
+def cache_folder():
+    """Where the compiled code is kept; None if it is kept nowhere: no folder can be written to, or NUMBA_DISABLE_JIT=1."""
+    return getattr(getattr(jit(cache_folder), "stats", None), "cache_path", None)
 
 
 def jit(function):

@@ -43,7 +43,7 @@ def train(model, stream, *, optimizer, schedule, steps, out=None, seed=0, loss_w
     with _stop_after_step() as stop, contextlib.closing(_closable(batches(start, steps))) as queue, \
             tqdm(total=steps, initial=start, disable=not progress, unit="step", dynamic_ncols=True, mininterval=0.5) as bar, \
             np.errstate(over="ignore", divide="ignore", invalid="ignore"):         # the loop itself looks for NaN, and says more
-        bar.set_postfix_str("first step; on a new machine it compiles the loops, once, for about half a minute")
+        bar.set_postfix_str("first step; loops that this machine has not compiled yet are compiled now, once")
         for s, batch in zip(range(start, steps), queue, strict=False):
             began = time.perf_counter()
             losses, norm = _step(model, batch, optimizer, schedule(s), [seed, s], loss_weights or {}, clip)
