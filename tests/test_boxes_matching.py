@@ -62,6 +62,13 @@ def test_lecture_R04_every_overlapped_truth_gets_a_positive(mode):
         assert row.max() > 0 and (labels[row == row.max()] == 1).all()
 
 
+@pytest.mark.parametrize("place", [0, 5, 63, 64, 127, 128, 149])
+def test_the_best_box_of_a_truth_is_found_wherever_it_lies(mode, place):
+    iou = np.full((1, 150), 0.25)
+    iou[0, place] = 0.5
+    assert np.flatnonzero(matching.match_boxes(iou, 0.7, 0.3, allow_low_quality=True)[1] == 1).tolist() == [place]
+
+
 def test_a_truth_that_nobody_touches_makes_nothing_positive(mode):
     _, labels = matching.match_boxes(np.zeros((2, 3)), 0.7, 0.3, allow_low_quality=True)
     assert labels.tolist() == [0, 0, 0]

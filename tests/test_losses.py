@@ -75,6 +75,19 @@ def test_cross_entropy_compiled_equals_readable(dtype, rtol, shape, label_dtype)
         np.testing.assert_allclose(compiled, readable, rtol=rtol, atol=rtol * np.abs(readable).max())
 
 
+@pytest.mark.parametrize("shape", [(300, 7), (2, 7, 9, 60)])
+def test_the_compiled_backward_takes_a_cache_that_the_readable_forward_left(shape):
+    """The compiled forward leaves the softmax's parts for its backward; where they are missing, they are computed again."""
+    rng = np.random.default_rng(3)
+    logits, labels = rng.standard_normal(shape), rng.integers(0, 7, shape[:1] + shape[2:])
+    labels[..., ::3] = 255
+    with numpyvision.use("numpy"):
+        _, readable = softmax_ce(logits, labels)
+    _, compiled = softmax_ce(logits, labels)
+    assert "parts" in compiled and "parts" not in readable
+    assert np.array_equal(softmax_ce_backward(.7, readable), softmax_ce_backward(.7, compiled))
+
+
 def test_a_label_outside_the_range_is_named():
     for labels, ignore in ((np.array([0, 4, 255]), 255), (np.array([0, -1, 4]), -1), (np.array([0, 4, 3]), None)):
         with pytest.raises(ValueError, match=r"labels must be 0..3 \(K1 = 4 classes, .* got 4 \(1 such\); .*fewer classes"):

@@ -36,6 +36,12 @@ def test_a_side_that_was_cut_has_no_gradient():
     np.testing.assert_array_equal(box_transform.clip_boxes_backward(np.ones((1, 4)), cache), [[0, 1, 0, 1]])
 
 
+def test_clipping_keeps_nan_and_takes_any_layout(mode):
+    boxes = np.array([[-1, 2, 50, 29], [np.nan, -np.inf, np.inf, np.nan], [3, 4, 5, 6.0]]).T.copy().T          # not contiguous
+    expected = [[0, 2, 40, 29], [np.nan, 0, 40, np.nan], [3, 4, 5, 6]]
+    np.testing.assert_array_equal(box_transform.clip_boxes_forward(boxes, (30, 40))[0], expected)
+
+
 def test_complains():
     box = np.array([[0, 0, 1, 1.0]])
     with pytest.raises(ValueError, match="one reference a box"):
