@@ -24,7 +24,8 @@ def relu_forward(x):
 def relu_backward(dout, cache):
     """dout -> dx: the gradient passes where out > 0 and stops where out is 0 (at the kink x = 0 too, as everyone chooses)."""
     out = cache.out
-    check.require(dout.shape == out.shape, f"dout must have out's shape {out.shape}, got {dout.shape}")
+    if dout.shape != out.shape:
+        raise ValueError(f"dout must have out's shape {out.shape}, got {dout.shape}")
     if backend.compiled(dout, out):
         dx = np.empty(out.shape, out.dtype)
         kernels.elementwise.relu_backward(dout.reshape(-1), out.reshape(-1), dx.reshape(-1))
@@ -48,7 +49,8 @@ def sigmoid_forward(x):
 def sigmoid_backward(dout, cache):
     """dout -> dx: the slope of the sigmoid, written in its own value, is out (1 - out)."""
     out = cache.out
-    check.require(dout.shape == out.shape, f"dout must have out's shape {out.shape}, got {dout.shape}")
+    if dout.shape != out.shape:
+        raise ValueError(f"dout must have out's shape {out.shape}, got {dout.shape}")
     if backend.compiled(dout, out):
         dx = np.empty(out.shape, out.dtype)
         kernels.elementwise.sigmoid_backward(dout.reshape(-1), out.reshape(-1), dx.reshape(-1))

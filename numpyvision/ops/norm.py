@@ -10,8 +10,6 @@ Where the statistics are measured on x, dx has three terms: the direct one, and 
     dx = inv_std * (dxhat - mean(dxhat) - xhat * mean(dxhat * xhat))     with     dxhat = gamma * dout
 All three run the same two compiled loops, kernels/norm.py.
 """
-import math
-
 import numpy as np
 
 from numpyvision import backend, kernels
@@ -31,8 +29,9 @@ def batch_norm_forward(x, gamma, beta, running_mean, running_var, train=True, mo
     xp, (N, C, H, W) = backend.get_array_module(x), x.shape
     measure = bool(train) and N > 0
     M = N * H * W
-    check.require(not measure or M > 1, f"batch_norm needs more than one number a channel to train on, got x {x.shape}; "
-                                        "use group_norm or affine_norm for a single pixel")
+    if measure and M == 1:
+        raise ValueError(f"batch_norm needs more than one number a channel to train on, got x {x.shape}; "
+                         "use group_norm or affine_norm for a single pixel")
     if backend.compiled(x, gamma, beta, running_mean, running_var):
         mean, var = running_mean.copy(), running_var.copy()            # overwritten if measure
         out, inv_std = _normalize(x, (N, C, 1, H * W), gamma, beta, mean, var, eps, measure)
@@ -49,7 +48,7 @@ def batch_norm_forward(x, gamma, beta, running_mean, running_var, train=True, mo
 def batch_norm_backward(dout, cache):
     """dout (N, C, H, W) -> dx, dgamma (C,), dbeta (C,). In training the gradient also flows through the batch's mean and variance."""
     x, gamma, mean, inv_std = cache.x, cache.gamma, cache.mean, cache.inv_std
-    check.require(dout.shape == x.shape, f"dout must have x's shape {x.shape}, got {dout.shape}")
+    _check_dout(dout, x)
     N, C, H, W = x.shape
     if backend.compiled(dout, x, gamma, mean, inv_std):
         return _normalize_backward(dout, (N, C, 1, H * W), cache)
@@ -100,7 +99,7 @@ def group_norm_forward(x, gamma, beta, num_groups, eps=1e-5):
 def group_norm_backward(dout, cache):
     """dout (N, C, H, W) -> dx, dgamma (C,), dbeta (C,)."""
     x, gamma, mean, inv_std, G = cache.x, cache.gamma, cache.mean, cache.inv_std, cache.num_groups
-    check.require(dout.shape == x.shape, f"dout must have x's shape {x.shape}, got {dout.shape}")
+    _check_dout(dout, x)
     N, C, H, W = x.shape
     if backend.compiled(dout, x, gamma, mean, inv_std):
         return _normalize_backward(dout, (1, N * G, C // G, H * W), cache)
@@ -139,6 +138,13 @@ def _per_channel(v):
 def _check_norm(x, vectors):
     check.array("x", x, 4, "(N, C, H, W)")
     check.same_dtype({"x": x, **vectors})
-    check.require(math.prod(x.shape[1:]) > 0, f"x must have channels and pixels, got {x.shape}")
+    if 0 in x.shape[1:]:                                               # `if`, not require: messages with shapes in them are dear
+        raise ValueError(f"x must have channels and pixels, got {x.shape}")
     for name, v in vectors.items():
-        check.require(v.shape == (x.shape[1],), f"{name} must be (C,) = ({x.shape[1]},) for x {x.shape}, got {v.shape}")
+        if v.shape != (x.shape[1],):
+            raise ValueError(f"{name} must be (C,) = ({x.shape[1]},) for x {x.shape}, got {v.shape}")
+
+
+def _check_dout(dout, x):
+    if dout.shape != x.shape:
+        raise ValueError(f"dout must have x's shape {x.shape}, got {dout.shape}")
