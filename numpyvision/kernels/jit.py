@@ -69,8 +69,10 @@ def alone_below(size):
     def decorate(kernel):
         @functools.wraps(kernel, updated=())
         def call(x, *others):
+            if x.size >= size:
+                return kernel(x, *others)
             threads = numba.get_num_threads()
-            if x.size >= size or threads == 1:
+            if threads == 1:
                 return kernel(x, *others)
             numba.set_num_threads(1)
             try:
