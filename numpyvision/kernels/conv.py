@@ -23,8 +23,12 @@ import numpy as np
 from numba import prange
 
 from numpyvision.kernels import product, vector, winograd
-from numpyvision.kernels.jit import jit_parallel
+from numpyvision.kernels.elementwise import LANES as SUM_LANES
+from numpyvision.kernels.elementwise import add_up
+from numpyvision.kernels.jit import jit, jit_parallel
 from numpyvision.kernels.workspace import workspace
+
+LANES, copy_run_1, copy_run_2 = vector.lanes(np.float32), vector.copy_run_1, vector.copy_run_2
 
 
 def conv2d(x, w, b, stride, padding, dilation, groups):
@@ -83,14 +87,12 @@ def conv2d_dw(dout, x, w_shape, stride, padding, dilation, groups):
 @jit_parallel
 def conv2d_db(dout):
     """Gradient to b: dout summed over images and pixels. (N, F, Ho*Wo) -> (F,)."""
-    N, F, P = dout.shape
+    N, F = dout.shape[:2]
     db = np.zeros(F, dout.dtype)
     for f in prange(F):
+        lanes = np.empty(SUM_LANES, dout.dtype)
         for n in range(N):
-            run, total = dout[n, f], dout.dtype.type(0)
-            for i in range(P):
-                total += run[i]
-            db[f] += total
+            db[f] += add_up(dout[n, f], lanes)
     return db
 
 
@@ -163,16 +165,15 @@ def _padded_phases(x, stride, top, left, Hp, Wp, phases, name="planes"):
     slack = 2 * vector.lanes(x.dtype)                            # the last tile of a plane may read, and discard, this much beyond it
     P = len(phases) * height * width + slack
     planes = workspace(name, N * C * P, x.dtype)[:N * C * P]
-    _copy_phases(x, planes, P, np.array(phases, np.int64), *stride, top, left, height, width)
+    _copy_phases(x.reshape(-1), planes, P, *x.shape[1:], np.array(phases, np.int64), *stride, top, left, height, width)
     return planes.reshape(N, C, P), width
 
 
 @jit_parallel
-def _copy_phases(x, planes, P, phases, sy, sx, top, left, height, width):
-    N, C, H, W = x.shape
-    for nc in prange(N * C):
-        image = x[nc // C, nc % C]
-        at = nc * P
+def _copy_phases(x, planes, P, C, H, W, phases, sy, sx, top, left, height, width):
+    for k in prange(len(planes) // P):
+        plane = np.int64(k)                                      # prange counts in unsigned numbers
+        at = plane * P
         for p in range(len(phases)):
             py, px = phases[p, 0] - top, phases[p, 1] - left
             lo = max(0, -(px // sx))                             # first column whose source px + q*sx is inside
@@ -180,19 +181,25 @@ def _copy_phases(x, planes, P, phases, sy, sx, top, left, height, width):
             for r in range(height):
                 y = r * sy + py
                 inside = 0 <= y < H
+                if inside:
+                    _copy_row(x, (plane * H + y) * W + px + lo * sx, hi - lo, planes, at + lo, sx)
                 for q in range(lo if inside else width):
                     planes[at + q] = 0
                 for q in range(hi if inside else width, width):
                     planes[at + q] = 0
-                if inside and sx == 1:
-                    for q in range(lo, hi):
-                        planes[at + q] = image[y, px + q]
-                elif inside and sx == 2:                         # known when this is compiled: registers of every second number
-                    for q in range(lo, hi):
-                        planes[at + q] = image[y, px + q * 2]
-                elif inside:
-                    for q in range(lo, hi):
-                        planes[at + q] = image[y, px + q * sx]
                 at += width
-        for q in range(at, (nc + 1) * P):
+        for q in range(at, (plane + 1) * P):
             planes[q] = 0
+
+
+@jit
+def _copy_row(x, start, count, planes, at, step):
+    """What a register writes behind the end of the row is written again with the next row, or with the zeros behind the last."""
+    if step <= 2 and start + step * (count + LANES) <= len(x):
+        if step == 1:
+            copy_run_1(x, start, count, planes, at)
+        else:
+            copy_run_2(x, start, count, planes, at)
+    else:
+        for q in range(count):
+            planes[at + q] = x[start + q * step]

@@ -6,6 +6,7 @@ functions, which also run in their place under NUMBA_DISABLE_JIT=1, so that a de
 
     product_tile    8 rows x 1 or 2 registers of a matrix product
     load_panels     runs from many places, cut into pieces of 2 registers and laid together (product.py's panels)
+    copy_run        neighbouring numbers, or every second one, by whole registers
     turn_tile       LANES runs of LANES numbers, transposed: planes of pixels become pixels of channels, and back
     flush_denormals numbers below 1e-38 count as 0 from now on, or no more: a multiplication with one takes a hundred times as long
     transform_tile  M @ x @ M.T of a small square x, a fixed small matrix M (Winograd's convolution)
@@ -39,6 +40,13 @@ def _load_panels(x, x0, offsets, t0, count, panels, out, o0, step):
     places = x0 + offsets[t0:t0 + count, None] + np.arange(width)
     for p in range(panels):
         out[o0 + p * step:o0 + p * step + count * width] = x[places + p * width].reshape(-1)
+
+
+def _copy_run(x, x0, count, out, o0, step):
+    """out[o0 + i] = x[x0 + i*step], i < count, and up to LANES - 1 numbers more on both sides of the copy."""
+    end = min(x0 + -(-count // lanes(x.dtype)) * lanes(x.dtype) * step, len(x))
+    run = x[x0:end:step]
+    out[o0:o0 + len(run)] = run
 
 
 def _product_tile(a, a0, a_row, a_step, b, b0, b_step, count, start, s0, s_row, out, o0, o_row, width):
@@ -295,6 +303,35 @@ def _turn_tile_llvm(typing, x, x0, source, s0, out, o0, target, t0):
     return signature, emit
 
 
+def _copy_run_of(step):
+    """copy_run for every number (step 1) or every second one (step 2: of two registers, the even lanes)."""
+    if numba.config.DISABLE_JIT:
+        return lambda *args: _copy_run(*args, step)
+
+    @intrinsic
+    def copy_run(typing, x, x0, count, out, o0):
+        i = types.int64
+        signature = types.void(x, i, i, out, i)
+
+        def emit(context, builder, signature, args):
+            x, x0, count, out, o0 = _unpack(context, builder, signature, args)
+            e = _Emit(builder, signature.args[0].dtype)
+            first, target = e.pointer(x.data, x0), e.pointer(out.data, o0)
+            k, _, close = e.loop(builder.sdiv(builder.add(count, _i64(e.lanes - 1)), _i64(e.lanes)), [])
+            source = e.pointer(first, builder.mul(k, _i64(step * e.lanes)))
+            registers = [e.load(source, j) for j in range(step)]
+            if step == 2:
+                even = ir.Constant(ir.VectorType(ir.IntType(32), e.lanes), list(range(0, 2 * e.lanes, 2)))
+                registers = [builder.shuffle_vector(*registers, even)]
+            e.store(registers[0], e.pointer(target, builder.mul(k, _i64(e.lanes))))
+            close([])
+            return context.get_dummy_value()
+
+        return signature, emit
+
+    return copy_run
+
+
 @intrinsic
 def _flush_denormals_llvm(typing, on):
     """Set the processor's FTZ and DAZ bits (x86), on this thread."""
@@ -321,6 +358,7 @@ load_panels = _load_panels if numba.config.DISABLE_JIT else _load_panels_llvm
 turn_tile = _turn_tile if numba.config.DISABLE_JIT else _turn_tile_llvm
 _has_bits = _features.get("sse2") and not numba.config.DISABLE_JIT
 flush_denormals = _flush_denormals_llvm if _has_bits else numba.njit(_leave_denormals)
+copy_run_1, copy_run_2 = _copy_run_of(1), _copy_run_of(2)
 product_tile_1, product_tile_2 = _product_tile_of(1), _product_tile_of(2)
 
 
