@@ -26,6 +26,7 @@ import numpy as np
 from numba import prange
 
 from numpyvision.kernels import vector
+from numpyvision.kernels.elementwise import LANES, fold
 from numpyvision.kernels.jit import jit, jit_parallel
 from numpyvision.kernels.workspace import workspace
 
@@ -34,6 +35,7 @@ flush_denormals = vector.flush_denormals
 DEPTH = 320             # rows of a panel at most: 320 x 32 float32 are 40 KiB, most of a first-level cache
 STRIP = 8               # panels of a task at most: they and their sums fill a share of the second-level cache
 BLOCKS = 64             # blocks of a task at most, for the same reason
+THIN, RUN = 3, 1024     # groups of fewer than 3 channels ("depthwise": of one) are no matrix: plain loops, 1024 numbers at once
 
 Source = namedtuple("Source", "channels plane width offsets far")               # how the runs lie in x; far: the largest offset
 Left = namedtuple("Left", "step columns")                                       # columns: where w's columns begin, if it lies on its side
@@ -49,25 +51,30 @@ def sums_of_runs(x, w, step, bias, offsets, phases, groups, width, out, stride=(
     offsets: of all phases' taps, one after the other. phases (count, 7): rows, columns, y0, x0, first offset, T, where w starts.
     groups: F/G channels read C/G each. out (N, F, Ho, Wo) is written.
     """
-    per_group = out.shape[1] // groups
+    per_group, (F, Ho, Wo) = out.shape[1] // groups, out.shape[1:]
     blocks, tile = -(-per_group // ROWS), 2 * vector.lanes(x.dtype)
+    source, target = Source(*x.shape[1:], width, offsets, int(offsets.max(initial=0))), Target(F, Ho * Wo, Wo, *stride)
+    if per_group < THIN and groups > 1 and step == 1:
+        _thin_sums(x.reshape(-1), w, bias, out.reshape(-1), len(x), groups, phases, source, target)
+        return
     if per_group < ROWS:                                          # fewer rows than a tile has: fill up with zeros
         w, bias, phases = _fill_up(w, step, bias, phases, groups, per_group)
         step = 1
     longest = int(max(-(-((p[0] - 1) * width + p[1]) // tile) for p in phases.tolist()))
     cut = _cut(len(x) * groups * len(phases), longest, blocks, tile, numba.get_num_threads())
     work = workspace("product", cut.workers * cut.size, x.dtype)
-    source = Source(*x.shape[1:], width, offsets, int(offsets.max(initial=0)))
     left = Left(step, np.arange(phases[0, 5]) * step if step > 1 else offsets[:0])
-    F, Ho, Wo = out.shape[1:]
-    _sums_loop(x.reshape(-1), w, np.repeat(bias, tile), out.reshape(-1), work, len(x), groups, phases, source, left,
-               Target(F, Ho * Wo, Wo, *stride), cut)
+    _sums_loop(x.reshape(-1), w, np.repeat(bias, tile), out.reshape(-1), work, len(x), groups, phases, source, left, target, cut)
 
 
 def products_of_runs(d, x, offsets, groups, length):
     """dw (F, T): dw[f, t] = sum over images and q < length of d[n, f, q] * x[n, g, offset[t] + q].   d (N, F, Pd), x (N, C, Px)."""
     N, F, Pd = d.shape
     per_group, T, tile = F // groups, len(offsets), 2 * vector.lanes(x.dtype)
+    if per_group < THIN and groups > 1:
+        dw = np.zeros((F, T), x.dtype)
+        _thin_products(d.reshape(-1), x.reshape(-1), dw, N, groups, Pd, Source(*x.shape[1:], length, offsets, 0))
+        return dw
     if per_group < ROWS:
         filled = np.zeros((N, groups, ROWS, Pd), d.dtype)
         filled[:, :, :per_group] = d.reshape(N, groups, per_group, Pd)
@@ -260,3 +267,52 @@ def _turn_panel(x, run, source, t0, count, work, panel, upright, tile):
                 for i in range(q, q + lanes):
                     k = run + offsets[t0 + j] + i
                     work[panel + i * tile + j] = x[k] if k < len(x) else 0
+
+
+@jit_parallel
+def _thin_sums(x, w, bias, out, N, groups, phases, source, target):
+    """sums_of_runs, one channel after the other: the sum for a run grows in the first-level cache, tap by tap."""
+    F = target.channels
+    for k in prange(N * F):
+        n, f = np.int64(k) // F, np.int64(k) % F
+        sums = np.empty(RUN, x.dtype)
+        for p in range(len(phases)):
+            rows, cols, y0, x0, first, T, w0 = _seven(phases[p])
+            plane = (n * source.channels + f // (F // groups) * (source.channels // groups)) * source.plane
+            corner, length = (n * F + f) * target.plane + y0 * target.row + x0, (rows - 1) * source.width + cols
+            for q in range(0, length, RUN):
+                count = min(RUN, length - q)
+                sums[:count] = bias[f]
+                for t in range(T):
+                    start = plane + source.offsets[first + t] + q
+                    _add_run(sums, w[w0 + f * T + t], x[start:start + count])
+                _store_tile(sums, 0, 1, q, q + count, source.width, cols, out, corner, target, RUN)
+
+
+@jit_parallel
+def _thin_products(d, x, dw, N, groups, plane, source):
+    """products_of_runs, one product after the other, in LANES partial sums side by side."""
+    F, T = dw.shape
+    for k in prange(F):
+        f, lanes = np.int64(k), np.empty(LANES, x.dtype)
+        for t in range(T):
+            for n in range(N):
+                a = (n * F + f) * plane
+                b = (n * source.channels + f // (F // groups) * (source.channels // groups)) * source.plane + source.offsets[t]
+                lanes[:] = 0
+                for q in range(0, source.width, LANES):
+                    end = min(q + LANES, source.width)
+                    _add_products(lanes, d[a + q:a + end], x[b + q:b + end])
+                dw[f, t] += fold(lanes)
+
+
+@jit
+def _add_run(sums, weight, run):
+    for j in range(len(run)):
+        sums[j] += weight * run[j]
+
+
+@jit
+def _add_products(lanes, left, right):
+    for j in range(len(left)):
+        lanes[j] += left[j] * right[j]
