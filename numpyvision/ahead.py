@@ -62,24 +62,26 @@ ROWS = {
     "3x3 convolution": [case("conv2d", x=randn(1, 16, 8, 8), w=randn(16, 16, 3, 3), padding=1)],
     "roi_align": [case("roi_align", x=randn(2, 3, 8, 9), rois=fixed(ROIS), output_size=2, spatial_scale=0.5)],
     "norm": [case("group_norm", x=randn(2, 8, 3, 5), gamma=randn(8), beta=randn(8), num_groups=4)],
-    "cross-entropy": [case("softmax_cross_entropy", logits=randn(4, 3), labels=integers(3, 4)),
-                      case("softmax_cross_entropy", logits=randn(2, 3, 4, 4), labels=integers(3, 2, 4, 4))],
+    "cross-entropy of maps": [case("softmax_cross_entropy", logits=randn(2, 3, 4, 4), labels=integers(3, 2, 4, 4))],
+    "cross-entropy": [case("softmax_cross_entropy", logits=randn(4, 3), labels=integers(3, 4))],
     "sigmoid_bce": [case("sigmoid_bce", logits=randn(4, 5), targets=randn(4, 5))],
     "smooth_l1": [case("smooth_l1", pred=randn(4, 4), target=randn(4, 4))],
     "upsample_nearest": [case("upsample_nearest", x=randn(2, 3, 3, 4))],
     "max_pool2d": [case("max_pool2d", x=distinct(2, 3, 6, 6), kernel_size=2)],
     "max_unpool2d": [case("max_unpool2d", x=randn(1, 1, 2, 2), indices=fixed([[[[0, 2], [8, 10]]]], np.int64))],
+    "global_avg_pool": [case("global_avg_pool", x=randn(2, 3, 4, 5))],
     "boxes": find_boxes,
     "scene": draw_scene,
     "relu": [case("relu", x=distinct(2, 3, 4, 5)), case("relu", x=distinct(4, 5))],
     "linear": [case("linear", x=randn(3, 5), w=randn(5, 4), b=randn(4))],                         # the loops of "any convolution"
     "optimiser": update_weights,
 }
-EVERY_MODEL = {"any convolution", "3x3 convolution", "norm", "cross-entropy", "relu", "scene", "optimiser"}
-REGIONS = {"roi_align", "linear", "sigmoid_bce", "smooth_l1", "boxes"}
-MORE = {"classifier": {"linear"}, "fcn": {"max_pool2d"}, "deconvnet": {"max_pool2d", "max_unpool2d"}, "sliding_window": {"linear"},
-        **dict.fromkeys(["slow_rcnn", "fast_rcnn", "faster_rcnn", "mask_rcnn", "keypoint_rcnn", "joint_rcnn"],
-                        REGIONS | {"upsample_nearest"})}
+EVERY_MODEL = {"any convolution", "3x3 convolution", "norm", "relu", "scene", "optimiser"}
+REGIONS = {"roi_align", "linear", "cross-entropy", "sigmoid_bce", "smooth_l1", "boxes", "upsample_nearest"}
+MAPS = {"max_pool2d", "cross-entropy of maps"}
+MORE = {"classifier": {"linear", "cross-entropy", "global_avg_pool"}, "sliding_window": {"linear", "cross-entropy", "max_pool2d"},
+        "fcn": MAPS, "deconvnet": MAPS | {"max_unpool2d"},
+        **dict.fromkeys(["slow_rcnn", "fast_rcnn", "faster_rcnn", "mask_rcnn", "keypoint_rcnn", "joint_rcnn"], REGIONS)}
 
 
 def compile_row(name):

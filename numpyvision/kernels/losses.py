@@ -63,7 +63,8 @@ def _softmax_parts(z, pixels, largest, total):
 
     z[:, pixels] would be shorter, but its rows are not known to be contiguous, and the loops would go number by number.
     """
-    largest[:] = z[0, pixels]
+    for i in range(largest.size):                                      # largest[:] = ... would make numba compile a second longer
+        largest[i] = z[0, pixels][i]
     for k in range(1, len(z)):
         row = z[k, pixels]
         for i in range(row.size):

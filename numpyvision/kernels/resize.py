@@ -30,7 +30,8 @@ def upsample_nearest(x, s):
                 for w in range(W):
                     wide[s * w:s * w + s] = row[w]
             for i in range(1, s):
-                out[n, c, s * h + i] = wide
+                for w in range(s * W):                       # out[...] = wide would make numba compile a second longer
+                    out[n, c, s * h + i, w] = wide[w]
     return out
 
 
@@ -44,7 +45,8 @@ def upsample_nearest_backward(dout, s):
         n, c = plane // C, plane % C
         column = np.empty(s * W, dout.dtype)
         for h in range(H):
-            column[:] = dout[n, c, s * h]
+            for w in range(s * W):
+                column[w] = dout[n, c, s * h, w]
             for i in range(1, s):
                 row = dout[n, c, s * h + i]
                 for w in range(s * W):
