@@ -76,14 +76,26 @@ def channels_last(x, rows):
 
 
 @jit
-def two_taps(a, wa, b, wb, first, out):
-    """out = wa a + wb b, or out += that, over whole vectors."""
+def two_rows(a, wa, b, wb, first, out):
+    """out = wa a + wb b, or out += that, over whole rows of cells (cells, C)."""
+    a, b, out = a.reshape(-1), b.reshape(-1), out.reshape(-1)
     if first:
         for k in range(len(out)):
             out[k] = wa * a[k] + wb * b[k]
     else:
         for k in range(len(out)):
             out[k] += wa * a[k] + wb * b[k]
+
+
+@jit
+def two_cells(row, a, wa, b, wb, first, bins, m):
+    """bins[m] = wa row[a] + wb row[b], or bins[m] += that, over channels: numbers of whole arrays, for the reason given in `row_slopes`."""
+    if first:
+        for c in range(bins.shape[1]):
+            bins[m, c] = wa * row[a, c] + wb * row[b, c]
+    else:
+        for c in range(bins.shape[1]):
+            bins[m, c] += wa * row[a, c] + wb * row[b, c]
 
 
 @jit
@@ -105,15 +117,14 @@ def crop(x, batch, vy, county, vx, countx):
         cellx, wx, tapsx = np.empty((Q, Tx), np.int64), np.empty((Q, Tx), x.dtype), np.empty(Q, np.int64)
         find_taps(vy[r], county[r], H, celly, wy, tapsy)
         lo, hi = find_taps(vx[r], countx[r], W, cellx, wx, tapsx)
-        image, row, bins = x[batch[r]], np.empty((hi - lo) * C, x.dtype), np.empty((P * Q, C), x.dtype)
+        image, row, bins = x[batch[r]], np.empty((hi - lo, C), x.dtype), np.empty((P * Q, C), x.dtype)
         for p in range(P):
             for k in range(0, tapsy[p], 2):                                # down the columns: Wy @ x
-                above, below = image[celly[p, k], lo:hi].reshape(-1), image[celly[p, k + 1], lo:hi].reshape(-1)
-                two_taps(above, wy[p, k], below, wy[p, k + 1], k == 0, row)
+                above, below = image[celly[p, k], lo:hi], image[celly[p, k + 1], lo:hi]
+                two_rows(above, wy[p, k], below, wy[p, k + 1], k == 0, row)
             for q in range(Q):
                 for k in range(0, tapsx[q], 2):                            # along the row: @ Wx^T
-                    a, b = (cellx[q, k] - lo) * C, (cellx[q, k + 1] - lo) * C
-                    two_taps(row[a:a + C], wx[q, k], row[b:b + C], wx[q, k + 1], k == 0, bins[p * Q + q])
+                    two_cells(row, cellx[q, k] - lo, wx[q, k], cellx[q, k + 1] - lo, wx[q, k + 1], k == 0, bins, p * Q + q)
         for c in range(C):
             for p in range(P):
                 for q in range(Q):
