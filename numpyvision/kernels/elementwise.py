@@ -95,30 +95,35 @@ def log1p_unit(x):
     return np.log1p(x)
 
 
+SHIFT = np.float32(1.5 * 2**23)         # float32 as large as this are one apart: adding it rounds to a whole number, kept in the last bits
+
+
 @intrinsic
 def _power_of_two(context, n):
-    """2^n as float32 from an int32 -126 <= n <= 127: n goes straight into the exponent bits."""
+    """2^n as float32 from n + SHIFT, a whole number -126 <= n <= 127: its last bits are shifted up to where the exponent belongs."""
     def generate(context, builder, signature, arguments):
-        bits = builder.shl(builder.add(arguments[0], ir.Constant(ir.IntType(32), 127)), ir.Constant(ir.IntType(32), 23))
-        return builder.bitcast(bits, ir.FloatType())
-    return types.float32(types.int32), generate
+        i32 = ir.IntType(32)
+        bits = builder.shl(builder.bitcast(arguments[0], i32), ir.Constant(i32, 23))
+        return builder.bitcast(builder.add(bits, ir.Constant(i32, 127 << 23)), ir.FloatType())
+    return types.float32(types.float32), generate
 
 
 @overload(exp_negative, jit_options=EXACT)
 def _exp_negative(x):
     if x != types.float32:
         return lambda x: math.exp(x)
-    lowest, per_log2, half, one, zero = np.float32(-87), np.float32(1 / math.log(2)), np.float32(0.5), np.float32(1), np.float32(0)
+    lowest, per_log2, one, zero = np.float32(-87), np.float32(1 / math.log(2)), np.float32(1), np.float32(0)
     log2_high, log2_low = np.float32(0.693359375), np.float32(math.log(2) - 0.693359375)      # n * log2_high is exact: 10 bits
     c2, c3, c4, c5, c6, c7 = (np.float32(c) for c in (5.0000001201e-1, 1.6666665459e-1, 4.1665795894e-2,   # Cephes expf: minimax
                                                       8.3334519073e-3, 1.3981999507e-3, 1.9875691500e-4))  # on |r| <= log(2)/2
 
     def exp_float32(x):
         inside = lowest if x < lowest else x                           # NaN is not below: it stays NaN
-        n = np.floor(inside * per_log2 + half)                         # x = n log(2) + r  =>  e^x = 2^n e^r
+        shifted = inside * per_log2 + SHIFT
+        n = shifted - SHIFT                                            # x = n log(2) + r  =>  e^x = 2^n e^r
         r = inside - n * log2_high - n * log2_low
         e_r = (((((c7 * r + c6) * r + c5) * r + c4) * r + c3) * r + c2) * r * r + r + one
-        return zero if x < lowest else e_r * _power_of_two(np.int32(n if n == n else zero))
+        return zero if x < lowest else e_r * _power_of_two(shifted)
     return exp_float32
 
 

@@ -101,7 +101,7 @@ def normalize_backward(dout, x, gamma, mean, inv_std, measured, dx):
                 weight = gamma[(s * B + b) % gamma.size]
                 through_mean += weight * sums[a, s, b]
                 through_std += weight * sums_x[a, s, b]
-        count = A * B * P if measured else np.inf                       # constants pass no gradient: both terms vanish
+        count = max(A * B * P, 1)
         offset = x.dtype.type(through_mean / count * inverse)
         slope = x.dtype.type(through_std / count * inverse * inverse)
         for a in range(A):
@@ -109,8 +109,12 @@ def normalize_backward(dout, x, gamma, mean, inv_std, measured, dx):
                 row, gradient = x[a, s, b], dout[a, s, b]
                 result = dx[a, s, b]
                 weight = gamma[(s * B + b) % gamma.size] * inverse
-                for i in range(P):
-                    result[i] = weight * gradient[i] - offset - (row[i] - center) * slope
+                if measured:
+                    for i in range(P):
+                        result[i] = weight * gradient[i] - offset - (row[i] - center) * slope
+                else:                                                   # constants pass no gradient, and x need not be read again
+                    for i in range(P):
+                        result[i] = weight * gradient[i]
         flush_denormals(False)
     dgamma, dbeta = np.zeros_like(gamma), np.zeros_like(gamma)
     for a in range(A):
