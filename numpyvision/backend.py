@@ -5,6 +5,7 @@ may be handed to a compiled kernel instead; every other array (CuPy, a symbolic 
 """
 import numpy as np
 
+FLOATS = {np.dtype(np.float32), np.dtype(np.float64)}
 _mode = "compiled"
 
 
@@ -62,9 +63,8 @@ def compiled(*arrays):
 
     Integer arrays (indices, labels) are the caller's to pass in the dtype that the kernel wants; ask only about the floating ones.
     """
-    dtypes = {a.dtype for a in arrays if isinstance(a, np.ndarray)}
-    return (_mode == "compiled" and all(a is None or isinstance(a, np.ndarray) for a in arrays)
-            and len(dtypes) == 1 and dtypes <= {np.dtype(np.float32), np.dtype(np.float64)})
+    dtypes = {a.dtype if isinstance(a, np.ndarray) else None for a in arrays if a is not None}
+    return _mode == "compiled" and len(dtypes) == 1 and dtypes <= FLOATS
 
 
 def scatter_add(target, index, values):

@@ -8,7 +8,7 @@ from numpyvision.boxes import coder
 from numpyvision.data.sample import Sample
 from numpyvision.models import build
 from numpyvision.models.faster_rcnn import LOSSES, FasterRCNN
-from numpyvision.models.rpn import flatten_levels, unflatten_levels
+from numpyvision.models.rpn import flatten_levels, highest, unflatten_levels
 
 SMALL = dict(classes=["background", "cat", "dog"], widths=[8, 8, 16, 16], blocks=[1, 1, 1, 1], channels=8, anchor_sizes=[[12], [24], [40]],
              hidden=12, rpn_samples=16, roi_samples=8, pre_nms=30, post_nms=12)
@@ -168,3 +168,12 @@ def test_float32_stays_float32(scene, detached):
     assert {g.dtype for g in tree.flatten(grads).values()} | {dimages.dtype} == {np.dtype(np.float32)}
     found = model.predict(images.astype(np.float32), sizes, score_threshold=0.0)
     assert {d.boxes.dtype for d in found} | {d.scores.dtype for d in found} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("spoil", ["nothing", "ties", "NaN", "all NaN"])
+def test_the_highest_scores_are_those_of_a_whole_sort(spoil):
+    scores = np.random.default_rng(0).standard_normal(500).astype(np.float32)
+    spoilt = np.where(np.arange(500) % 3, np.nan, scores)
+    scores = {"nothing": scores, "ties": scores.round(), "NaN": spoilt, "all NaN": scores * np.nan}[spoil]
+    for n in (0, 1, 100, 499, 500, 600):
+        np.testing.assert_array_equal(highest(scores, n), np.argsort(-scores, kind="stable")[:n])

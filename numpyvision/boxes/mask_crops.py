@@ -14,34 +14,26 @@ def crop_masks(masks, boxes, size):
     """How much of each cell of a box its mask covers, exactly: (R, M, M) float64 in [0, 1].
 
     masks (R, H, W) bool, boxes (R, 4), one a mask; size M. What lies outside the image is not covered, and a box of no area gives 0.
-    >= 0.5 of it is the training target of Mask R-CNN. Let F(y, x) be the number of set pixels above y and left of x. It is known at the
-    corners of pixels, bilinear between them, so at the corners of the cells too; and four of these give what a cell covers.
+    >= 0.5 of it is the training target of Mask R-CNN. A cell covers of a pixel the length that they share down the box times the length
+    that they share across it: with a table of these lengths for each axis, all cells are two matrix products.
     """
     masks, boxes = np.asarray(masks), np.asarray(boxes, np.float64)
     convert.require_boxes("boxes", boxes)
     if masks.ndim != 3 or len(masks) != len(boxes):
         raise ValueError(f"masks must be (R, H, W), one for each of the {len(boxes)} boxes, got {masks.shape}")
-    R, H, W = masks.shape
-    F = np.zeros((R, H + 1, W + 1))
-    F[:, 1:, 1:] = masks.cumsum(axis=1, dtype=np.int32).cumsum(axis=2)
+    H, W = masks.shape[1:]
     share = np.arange(size + 1) / size
     ys = boxes[:, 1, None] + share * (boxes[:, 3] - boxes[:, 1])[:, None]                  # (R, M+1) corners of the cells
     xs = boxes[:, 0, None] + share * (boxes[:, 2] - boxes[:, 0])[:, None]
-    r = np.arange(R)[:, None, None]
-    (i, fy), (j, fx) = _corner(ys, H), _corner(xs, W)
-    i, j, fy, fx = i[:, :, None], j[:, None], fy[:, :, None], fx[:, None]
-    above = F[r, i, j] * (1 - fx) + F[r, i, j + 1] * fx                                    # (R, M+1, M+1)
-    below = F[r, i + 1, j] * (1 - fx) + F[r, i + 1, j + 1] * fx
-    covered = np.diff(np.diff(above * (1 - fy) + below * fy, axis=1), axis=2)              # (R, M, M) pixels of area
+    covered = _shared(ys, H) @ masks @ _shared(xs, W).swapaxes(1, 2)                       # (R, M, M) pixels of area
     cell = convert.box_area(boxes)[:, None, None] / size ** 2
     return np.clip(np.divide(covered, cell, out=np.zeros_like(covered), where=cell > 0), 0, 1)
 
 
-def _corner(v, length):
-    """Position v in pixels -> the corner i before it and how far it is on the way to the next; outside the image, the border."""
-    v = np.clip(v, 0, length)
-    i = np.minimum(v.astype(np.int64), length - 1)
-    return i, v - i
+def _shared(edges, length):
+    """How long cell m, from edges[:, m] to edges[:, m + 1], and pixel i, from i to i + 1, share: (R, M+1) -> (R, M, length)."""
+    i = np.arange(length)
+    return np.maximum(np.minimum(edges[:, 1:, None], i + 1) - np.maximum(edges[:, :-1, None], i), 0)
 
 
 def paste_masks(probs, boxes, size, threshold=0.5):

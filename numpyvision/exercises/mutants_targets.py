@@ -15,7 +15,7 @@ def wrong(name, file, *mistakes):
 MISTAKES = {
     "crop_masks": wrong(
         "crop_masks", CROPS,
-        ("_corner(ys, H), _corner(xs, W)", "_corner(np.round(ys), H), _corner(np.round(xs), W)",
+        ("_shared(ys, H) @ masks @ _shared(xs, W)", "_shared(np.round(ys), H) @ masks @ _shared(np.round(xs), W)",
          "the corners of the cells are rounded to whole pixels, RoI Pool's mistake; a cell may cover part of a pixel"),
         ("cell = convert.box_area(boxes)[:, None, None] / size ** 2", "cell = convert.box_area(boxes)[:, None, None]",
          "the covered area is divided by the area of the box; divide by that of one cell, box area / M^2"),
@@ -24,8 +24,8 @@ MISTAKES = {
         ("masks, boxes = np.asarray(masks), np.asarray(boxes, np.float64)",
          "masks, boxes = np.asarray(masks), convert.clip_boxes(np.asarray(boxes, np.float64), masks.shape[1:])",
          "the box is cut to the image first, so the cells lie elsewhere; cells outside the image stay, and are not covered"),
-        ("np.diff(np.diff(above * (1 - fy) + below * fy, axis=1), axis=2)",
-         "np.diff(np.diff(above * (1 - fy) + below * fy, axis=1), axis=2).transpose(0, 2, 1)",
+        ("covered = _shared(ys, H) @ masks @ _shared(xs, W).swapaxes(1, 2)",
+         "covered = (_shared(ys, H) @ masks @ _shared(xs, W).swapaxes(1, 2)).swapaxes(1, 2)",
          "rows and columns of the result are exchanged: axis 1 runs down the box, axis 2 across it"),
         (f"return np.clip({SHARE}, 0, 1)", f"return np.clip({SHARE} * (boxes[:, 0] >= 0)[:, None, None], 0, 1)",
          "a box that begins left of the image gives zeros; only the cells outside are not covered"),

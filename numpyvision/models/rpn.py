@@ -115,7 +115,7 @@ class RPN(Layer):
         """
         starts, proposals = np.concatenate([[0], np.cumsum(per_level)]), []
         for i, size in enumerate(sizes):
-            best = [start + np.argsort(-logits[i, start:stop], kind="stable")[:self.pre_nms]
+            best = [start + highest(logits[i, start:stop], self.pre_nms)
                     for start, stop in zip(starts[:-1], starts[1:], strict=True)]
             level = np.repeat(np.arange(len(best)), [len(b) for b in best])
             best = np.concatenate(best)
@@ -176,3 +176,15 @@ def unflatten_levels(flat, shapes, channels):
         maps.append(np.ascontiguousarray(m.reshape(N, AV, H, W)))
         start += count
     return maps
+
+
+def highest(scores, n):
+    """Indices of the n highest of scores (T,), falling, among equals the first: (min(n, T),) int64.
+
+    Of thousands only the few that may be among the n are put in order: their limit is found without sorting.
+    """
+    falling = -scores
+    among = np.arange(len(scores))
+    if n < len(scores):
+        among = np.flatnonzero(~(falling > np.partition(falling, n - 1)[n - 1]))       # not <=: a NaN stays, at the end
+    return among[np.argsort(falling[among], kind="stable")[:n]]
