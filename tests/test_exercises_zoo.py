@@ -131,7 +131,8 @@ def test_an_alarm_is_an_alarm(monkeypatch):
     assert trial.gradcheck(np.random.default_rng(0)).ok
     wrong = planted.plant("ops/activation.py", [("return dout * out * (1 - out)", "return dout * out * (1 + out)")])
     monkeypatch.setattr(contract, "operations", lambda: {"sigmoid": (wrong.sigmoid_forward, wrong.sigmoid_backward)})
-    assert not trial.gradcheck(np.random.default_rng(0)).ok
+    with numpyvision.use("numpy"):                                     # the compiled loop has no bug
+        assert not trial.gradcheck(np.random.default_rng(0)).ok
 
 
 @pytest.mark.parametrize("make", zoo.DRAWERS, ids=lambda f: f.__name__)

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 TRAIN = [sys.executable, "-m", "numpyvision", "train", "mask_rcnn", "--out"]
-FIRST_STEP = re.compile(rb"[ |]1/\d+ \[")         # tqdm's bar after one step
+FIRST_STEP = re.compile(rb"[ |][1-9]\d*/\d+ \[")  # tqdm's bar after a step; the bar of compiling counts "1 of 13"
 MEMORY = """
 from numpyvision.bench import first_run, steps
 def ready(batch, side):

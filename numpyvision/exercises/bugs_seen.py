@@ -354,7 +354,7 @@ FORWARD = (                                        # the backward is right, the 
     Bug("max_pool2d", "ops/pool.py", "better = (tap > out) |", "better = (tap < out) | (out == -np.inf) |", "wrong-forward",
         "the smallest value wins"),
     Bug("avg_pool2d", "ops/pool.py", "        out /= k * k", "        out /= k", "wrong-forward", "divided by k, not by k^2"),
-    Bug("batch_norm", "ops/norm.py", "_per_channel(gamma / xp.sqrt(var + eps))", "_per_channel(gamma / (var + eps))", "wrong-forward",
+    Bug("batch_norm", "ops/norm.py", "_per_channel(gamma * inv_std) * (x", "_per_channel(gamma / (var + eps)) * (x", "wrong-forward",
         "divided by the variance, not by its root"),
     Bug("upsample_bilinear", "ops/resize.py", "+ 0.5) * (length / size) - 0.5", "+ 0.5) * (length / size)", "wrong-forward",
         "sampled half a cell too far"),

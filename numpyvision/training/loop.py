@@ -89,6 +89,8 @@ def _show(bar, row):
     losses = {name.removeprefix("loss_"): f"{value:.3f}" for name, value in row.items() if name.startswith("loss")}
     bar.set_postfix({**losses, "lr": f"{row['lr']:.2g}"}, refresh=False)
     bar.update()
+    if not bar.disable and bar.n == bar.initial + 1:       # the first one at once; later ones are shown twice a second
+        bar.refresh()
 
 
 class _Run:
