@@ -10,7 +10,7 @@ import numpy as np
 from numpyvision import models, recipes, runs, threads
 from numpyvision.bench import operations
 from numpyvision.data import batches, scenes
-from numpyvision.training import loop
+from numpyvision.training import loop, memory
 
 MODELS = ("fcn", "faster_rcnn", "mask_rcnn")
 WARM_STEPS = 30
@@ -37,6 +37,7 @@ def model_tasks(name, batch_size=4, side=128, quick=False, peers=True, warm_step
 
 def prepare(name, batch_size=4, side=128, warm_steps=WARM_STEPS):
     """-> model, recipe (a dict), the batch that is timed."""
+    memory.keep_freed_memory()                     # as a training does; the twin, in the same process, gains as well
     world = runs.seen_by(models.model_class(name), scenes.Scenes(batch_size * 8, seed=0, size=(side, side)))
     recipe = vars(recipes.RECIPES[name](world.classes))
     model = models.build(name, recipe["model"], rng=np.random.default_rng(0))

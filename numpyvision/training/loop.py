@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from numpyvision.training import checkpoint, finite, optim
+from numpyvision.training import checkpoint, finite, memory, optim
 
 CHECKPOINT, LOG, CURVES, CONFIG = "checkpoint.safetensors", "log.jsonl", "curves.png", "config.json"
 SECONDS_BETWEEN_CURVES = 60     # a figure costs half a second
@@ -35,6 +35,7 @@ def train(model, stream, *, optimizer, schedule, steps, out=None, seed=0, loss_w
 
     Ctrl-C finishes the step, saves, and raises KeyboardInterrupt (a second Ctrl-C: at once, unsaved). A NaN raises NonFiniteError.
     """
+    memory.keep_freed_memory()
     run = _Run(out, model, optimizer, config, plot)
     start = run.resume() if resume else run.begin()
     if start > steps:
