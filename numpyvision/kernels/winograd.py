@@ -64,10 +64,12 @@ def pays_forward(x, w_shape, padding):
     return tiles >= 16 or F * C < 256 * 256
 
 
-Image = namedtuple("Image", "channels height width top left side planes places")    # how the tiles lie in x (side IN) or out (side OUT)
+# How the tiles lie in x (side IN) or out (side OUT). channels: those that one task looks at, of `total`.
+Image = namedtuple("Image", "channels total height width top left side planes places")
 Plan = namedtuple("Plan", "th tw R Q down across strips per_block blocks tasks tiles size")
 Taps = namedtuple("Taps", "channel filter source target")     # the taps from channel c to filter f begin at w[c*channel + f*filter]
-FILTERS, FORWARD, PRODUCTS, WEIGHTS = range(4)                 # the jobs of _spread
+FILTERS, FORWARD, PRODUCTS, WEIGHTS, SLICE, SLICE_WEIGHTS = range(6)                 # the jobs of _spread
+FEW = 128                                                      # tiles for each thread: with fewer, threads share out the filters
 
 
 def conv2d(x, w, b, padding):
@@ -84,29 +86,49 @@ def conv2d_dx(dout, w, padding):
 
 def conv2d_dw(dout, x, padding):
     """Gradient to w: dout (N, F, Ho, Wo), x (N, C, H, W) -> (F, C, 3, 3)."""
-    F, C = dout.shape[1], x.shape[1]
-    source, target, plan = _plan(x.shape, F, *padding, numba.get_num_threads())
-    dw, sums = np.empty((F, C, 3, 3), np.float32), workspace("points", plan.tasks * POINTS * F * C)
-    rest = dw.reshape(-1), workspace("blocks", plan.tasks * plan.size), source, target, TAPS_OUT, plan
-    _spread(PRODUCTS, plan.tasks, x.reshape(-1), dout.reshape(-1), sums, *rest)
-    _spread(WEIGHTS, F, x.reshape(-1), dout.reshape(-1), sums, *rest)
+    F, C, threads = dout.shape[1], x.shape[1], numba.get_num_threads()
+    slices = _slices(x.shape, F, *padding, threads)
+    source, target, plan = _plan(x.shape, F, *padding, threads, slices)
+    tasks = slices if slices > 1 else plan.tasks
+    dw, sums = np.empty((F, C, 3, 3), np.float32), workspace("points", tasks * POINTS * target.channels * C)
+    rest = dw.reshape(-1), NOTHING, workspace("blocks", tasks * plan.size), source, target, TAPS_OUT, plan
+    _spread(SLICE_WEIGHTS if slices > 1 else PRODUCTS, tasks, x.reshape(-1), dout.reshape(-1), sums, *rest)
+    if slices == 1:
+        _spread(WEIGHTS, F, x.reshape(-1), dout.reshape(-1), sums, *rest)
     return dw
 
 
 def _convolve(x, w, bias, taps, padding):
     """The forward sum, its filters read from w through `taps`."""
-    source, target, plan = _plan(x.shape, len(bias), *padding, numba.get_num_threads())
+    threads = numba.get_num_threads()
+    slices = _slices(x.shape, len(bias), *padding, threads)
+    source, target, plan = _plan(x.shape, len(bias), *padding, threads, slices)
+    tasks = slices if slices > 1 else plan.tasks
     out = np.empty((len(x), len(bias), target.height, target.width), np.float32)
-    U, blocks = workspace("points", POINTS * x.shape[1] * len(bias)), workspace("blocks", plan.tasks * plan.size)
-    _spread(FILTERS, x.shape[1], x.reshape(-1), out.reshape(-1), U, w.reshape(-1), blocks, source, target, taps, plan)
-    _spread(FORWARD, plan.tasks, x.reshape(-1), out.reshape(-1), U, bias, blocks, source, target, taps, plan)
+    U, blocks = workspace("points", POINTS * x.shape[1] * len(bias)), workspace("blocks", tasks * plan.size)
+    rest = x.reshape(-1), out.reshape(-1), U, w.reshape(-1), bias, blocks, source, target, taps, plan
+    if slices == 1:
+        _spread(FILTERS, x.shape[1], *rest)
+    _spread(SLICE if slices > 1 else FORWARD, tasks, *rest)
     return out
 
 
 @lru_cache(maxsize=512)
-def _plan(x_shape, F, py, px, threads):
+def _slices(x_shape, F, py, px, threads):
+    """Into how many slices of filters the work is cut, one for a thread, instead of cutting the image: 1 for none.
+
+    Shared by tiles, each thread fetches all of U, half of it out of the other's cache; shared by filters, each transforms all pixels.
+    Measured on two threads, in ms: 96 -> 96 channels at 4x8x8 0.24 by tiles and 0.10 by filters, 512 -> 512 at 25x38 14 and 8.2,
+    64 -> 64 at 4x32x32 0.51 and 0.48, at 4x64x64 1.61 and 1.72; 32 -> 32 at 8x32x32 0.28 and 0.34.
+    """
+    tiles = x_shape[0] * -(-(x_shape[2] + 2 * py - 2) // OUT) * -(-(x_shape[3] + 2 * px - 2) // OUT)
+    return threads if tiles <= FEW * threads and F % (LANES * threads) == 0 and F >= PANEL * threads else 1
+
+
+@lru_cache(maxsize=512)
+def _plan(x_shape, F, py, px, threads, slices):
     """How the tiles lie in x and in out, how they are cut into strips and blocks, and how the blocks are shared out."""
-    N, C, H, W = x_shape
+    (N, C, H, W), total, F, threads = x_shape, F, F // slices, threads if slices == 1 else 1
     Ho, Wo = H + 2 * py - 2, W + 2 * px - 2
     th, tw = -(-Ho // OUT), -(-Wo // OUT)
     most = 32 if C + F < 256 else 48                                               # tiles in a block; many filters: read U less often
@@ -123,7 +145,7 @@ def _plan(x_shape, F, py, px, threads):
     tiles = -(-per_block * R * Q // ROWS) * ROWS
     size = (OUT * R + 2) * (OUT * Q + 2) * LANES + POINTS * (tiles * (C + F) + 2 * LANES)
     plan = Plan(th, tw, R, Q, down, across, strips, per_block, blocks, min(threads, blocks), tiles, size)
-    return Image(C, H, W, py, px, IN, *_places(H, W, IN, R, Q)), Image(F, Ho, Wo, 0, 0, OUT, *_places(Ho, Wo, OUT, R, Q)), plan
+    return Image(C, C, H, W, py, px, IN, *_places(H, W, IN, R, Q)), Image(F, total, Ho, Wo, 0, 0, OUT, *_places(Ho, Wo, OUT, R, Q)), plan
 
 
 def _places(height, width, side, R, Q):
@@ -141,68 +163,80 @@ def _taps(channel, filter, turned):
 
 
 TAPS_OUT = Taps(9, 9, np.arange(LANES) * LANES, np.arange(LANES) * 9)
+NOTHING = np.empty(0, np.float32)
 
 
 @jit_parallel
-def _spread(job, count, x, y, points, small, work, source, target, taps, plan):
-    """The four jobs that are shared between threads, in one loop, because compiling a parallel loop takes a second.
+def _spread(job, count, x, y, points, w, bias, work, source, target, taps, plan):
+    """The jobs that are shared between threads, in one loop, because compiling a parallel loop takes a second.
 
-    FILTERS   points (U) of one channel from small (w)           FORWARD  one task's blocks of y (out) from x, points (U), small (bias)
-    PRODUCTS  one task's points (sums) from x and y (dout)       WEIGHTS  small (dw) of one filter from all tasks' points
+    FILTERS   points (U) of one channel from w                   FORWARD  one task's blocks of y (out) from x, points (U), bias
+    PRODUCTS  one task's points (sums) from x and y (dout)       WEIGHTS  w (dw) of one filter from all tasks' points
+    SLICE     FILTERS and FORWARD for one slice of filters       SLICE_WEIGHTS  PRODUCTS and WEIGHTS for one slice
     """
     for part in prange(count):
         k = np.int64(part)                                                         # prange counts in unsigned numbers
+        C, F = source.channels, target.channels
+        first, u0 = k * F, k * POINTS * F * C                                      # of a slice: its first filter, its part of points
         flush_denormals(True)
         if job == FILTERS:
-            _filters_to_points(k, small, points, source.channels, target.channels, taps)
+            _filters_to_points(k, w, 0, points, 0, C, F, taps)
         elif job == WEIGHTS:
-            _points_to_weights(k, points, small, source.channels, target.channels, plan.tasks, taps)
+            _points_to_weights(k, points, 0, w, k, C, F, plan.tasks, taps)
+        elif job == SLICE:
+            for c in range(C):
+                _filters_to_points(c, w, first * taps.filter, points, u0, C, F, taps)
+            _blocks(k, 0, plan.blocks, FORWARD, x, y, first, points, u0, bias, work, source, target, plan)
+        elif job == SLICE_WEIGHTS:
+            _blocks(k, 0, plan.blocks, PRODUCTS, x, y, first, points, u0, bias, work, source, target, plan)
+            for f in range(F):
+                _points_to_weights(f, points, u0, w, first + f, C, F, 1, taps)
         else:
-            _blocks(k, job, x, y, points, small, work, source, target, plan)
+            begin, end = plan.blocks * k // plan.tasks, plan.blocks * (k + 1) // plan.tasks
+            _blocks(k, begin, end, job, x, y, 0, points, u0 if job == PRODUCTS else 0, bias, work, source, target, plan)
         flush_denormals(False)
 
 
 @jit
-def _blocks(task, job, x, y, points, small, work, source, target, plan):
-    """One task's share of FORWARD or PRODUCTS."""
+def _blocks(task, begin, end, job, x, y, first, points, u0, bias, work, source, target, plan):
+    """One task's blocks of FORWARD or PRODUCTS, for the channels of y from `first` on, whose points begin at u0."""
     C, F = source.channels, target.channels
     strip = task * plan.size
     values = strip + (OUT * plan.R + 2) * (OUT * plan.Q + 2) * LANES
     v_step, p_step = plan.tiles * C + LANES, plan.tiles * F + LANES               # + LANES: a power of two would fill one set of the cache
     products = values + POINTS * v_step
-    sums = task * POINTS * F * C
     if job == PRODUCTS:
-        points[sums:sums + POINTS * F * C] = 0
-    for block in range(plan.blocks * task // plan.tasks, plan.blocks * (task + 1) // plan.tasks):
-        first, last = block * plan.per_block, min(plan.strips, (block + 1) * plan.per_block)
+        points[u0:u0 + POINTS * F * C] = 0
+    for block in range(begin, end):
+        strips = range(block * plan.per_block, min(plan.strips, (block + 1) * plan.per_block))
         count = np.int64(0)
-        for s in range(first, last):
+        for s in strips:
             if job == PRODUCTS:
-                _strip_to_points(s, y, target, work, strip, products, p_step, count, plan)
-            count = _strip_to_points(s, x, source, work, strip, values, v_step, count, plan)
+                _strip_to_points(s, y, first, target, work, strip, products, p_step, count, plan)
+            count = _strip_to_points(s, x, 0, source, work, strip, values, v_step, count, plan)
         if job == PRODUCTS:
-            _add_products(work, values, v_step, products, p_step, count, points, sums, C, F)
+            _add_products(work, values, v_step, products, p_step, count, points, u0, C, F)
             continue
-        _multiply_points(work, values, v_step, products, p_step, count, points, small, C, F)
+        _multiply_points(work, values, v_step, products, p_step, count, points, u0, bias, first, C, F)
         count = np.int64(0)
-        for s in range(first, last):
-            count = _products_to_strip(s, y, target, work, strip, products, p_step, count, plan)
+        for s in strips:
+            count = _products_to_strip(s, y, first, target, work, strip, products, p_step, count, plan)
 
 
 @jit
-def _multiply_points(work, values, v_step, products, p_step, count, U, bias, C, F):
-    """products (36, tiles, F) = values (36, tiles, C) @ U (36, C, F)."""
-    zeros = np.zeros(F, np.float32)
+def _multiply_points(work, values, v_step, products, p_step, count, U, u0, bias, first, C, F):
+    """products (36, tiles, F) = values (36, tiles, C) @ U (36, C, F), U from u0 on, and the bias of channel `first` and the next."""
+    zeros = np.zeros(first + F, np.float32)
     for point in range(POINTS):
         start = bias if point == ONE else zeros
         for f in range(0, F, PANEL):
-            u = (point * F + f) * C
+            u = u0 + (point * F + f) * C
             for t in range(0, count, ROWS):                                        # the last step may multiply rows that hold no tile
                 a, o = values + point * v_step + t * C, products + point * p_step + t * F + f
                 if f + PANEL <= F:
-                    product_tile_2(work, a, C, 1, U, u, PANEL, C, start, f, 0, work, o, F)
+                    product_tile_2(work, a, C, 1, U, u, PANEL, C, start, first + f, 0, work, o, F)
                 else:
-                    product_tile_1(work, a, C, 1, U, u, LANES, C, start, f, 0, work, o, F)
+                    product_tile_1(work, a, C, 1, U, u, LANES, C, start, first + f, 0, work, o, F)
 
 
 @jit
@@ -227,13 +261,16 @@ def _origin(s, plan):
 
 
 @jit
-def _strip_to_points(s, x, image, work, strip, values, step, count, plan):
-    """The tiles of strip s of x or of dout at the 36 points, behind `count` tiles of the block; returns the new count."""
+def _strip_to_points(s, x, first, image, work, strip, values, step, count, plan):
+    """The tiles of strip s of x or of dout, channels from `first` on, at the 36 points, behind `count` tiles of the block.
+
+    Returns the new count.
+    """
     n, y, q, rows, cols = _origin(s, plan)
     C, border = image.channels, image.side - OUT
     pitch = OUT * plan.Q + border
     for c in range(0, C, LANES):
-        _load_strip(x, (n * C + c) * image.height * image.width, image, y * OUT - image.top, q * OUT - image.left,
+        _load_strip(x, (n * image.total + first + c) * image.height * image.width, image, y * OUT - image.top, q * OUT - image.left,
                     rows * OUT + border, cols * OUT + border, work, strip, pitch)
         at = values + count * C + c
         for i in range(rows):
@@ -273,8 +310,11 @@ def _load_strip(x, plane, image, h0, w0, rows, cols, work, strip, pitch):
 
 
 @jit
-def _products_to_strip(s, out, image, work, strip, products, step, count, plan):
-    """Strip s of out (N, F, Ho, Wo) from the products at the 36 points; returns how many tiles of the block are done."""
+def _products_to_strip(s, out, first, image, work, strip, products, step, count, plan):
+    """Strip s of out (N, F, Ho, Wo), channels from `first` on, from the products at the 36 points.
+
+    Returns how many tiles of the block are done.
+    """
     n, y, q, rows, cols = _origin(s, plan)
     F, Ho, Wo, planes, places, pitch = image.channels, image.height, image.width, image.planes, image.places, OUT * plan.Q
     height, width = min(rows * OUT, Ho - y * OUT), min(cols * OUT, Wo - q * OUT)
@@ -287,7 +327,7 @@ def _products_to_strip(s, out, image, work, strip, products, step, count, plan):
                 products_to_pixels(work, at, IN * step, step, work, strip + (i * OUT * pitch + j * OUT) * LANES, pitch * LANES, LANES)
                 at += F
         for r in range(1 if whole else height):
-            start, target = strip + r * pitch * LANES, ((n * F + f) * Ho + y * OUT + r) * Wo + q * OUT
+            start, target = strip + r * pitch * LANES, ((n * image.total + first + f) * Ho + y * OUT + r) * Wo + q * OUT
             if length < LANES:
                 for i in range(LANES):
                     for p in range(length):
@@ -299,11 +339,11 @@ def _products_to_strip(s, out, image, work, strip, products, step, count, plan):
 
 
 @jit
-def _filters_to_points(c, w, U, C, F, taps):
-    """U (36, panels of F, C, PANEL) of the filters that read channel c: G w G.T."""
+def _filters_to_points(c, w, w0, U, u0, C, F, taps):
+    """U (36, panels of F, C, PANEL), from u0 on, of the F filters from w0 on that read channel c: G w G.T."""
     nine = np.empty(LANES * LANES, np.float32)
     for f in range(0, F, LANES):
-        start = c * taps.channel + f * taps.filter
+        start = w0 + c * taps.channel + f * taps.filter
         if start + taps.source[LANES - 1] + LANES <= len(w):                       # LANES numbers of each filter, nine of them its taps
             turn_tile(w, start, taps.source, 0, nine, 0, taps.target, 0)
         else:
@@ -312,12 +352,12 @@ def _filters_to_points(c, w, U, C, F, taps):
                     nine[taps.target[t] + i] = w[start + taps.source[i] + t]
         panel = f // PANEL * PANEL
         width = min(PANEL, F - panel)
-        weights_to_points(nine, 0, 3 * LANES, LANES, U, panel * C + c * width + f - panel, IN * F * C, F * C)
+        weights_to_points(nine, 0, 3 * LANES, LANES, U, u0 + panel * C + c * width + f - panel, IN * F * C, F * C)
 
 
 @jit
-def _points_to_weights(f, sums, dw, C, F, tasks, taps):
-    """dw[f] = G.T [the tasks' sums for f] G."""
+def _points_to_weights(f, sums, u0, dw, row, C, F, tasks, taps):
+    """dw[row] = G.T [the tasks' sums for filter f, from u0 on] G."""
     for task in range(1, tasks):
         for point in range(POINTS):
             total, part = (point * F + f) * C, ((task * POINTS + point) * F + f) * C
@@ -325,7 +365,7 @@ def _points_to_weights(f, sums, dw, C, F, tasks, taps):
                 sums[total + c] += sums[part + c]
     nine, turned = np.empty(LANES * LANES, np.float32), np.empty(LANES * LANES, np.float32)
     for c in range(0, C, LANES):
-        points_to_weights(sums, f * C + c, IN * F * C, F * C, nine, 0, 3 * LANES, LANES)
+        points_to_weights(sums, u0 + f * C + c, IN * F * C, F * C, nine, 0, 3 * LANES, LANES)
         turn_tile(nine, 0, taps.source, 0, turned, 0, taps.target, 0)              # each channel's nine cover what was too much of the last
         for i in range(9 * LANES):
-            dw[(f * C + c) * 9 + i] = turned[i]
+            dw[(row * C + c) * 9 + i] = turned[i]
