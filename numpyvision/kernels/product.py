@@ -37,7 +37,8 @@ STRIP = 8               # panels of a task at most: they and their sums fill a s
 BLOCKS = 64             # blocks of a task at most, for the same reason
 THIN, RUN = 3, 1024     # groups of fewer than 3 channels ("depthwise": of one) are no matrix: plain loops, 1024 numbers at once
 
-Source = namedtuple("Source", "channels plane width offsets far")               # how the runs lie in x; far: the largest offset
+# How the runs lie in x. width: from row to row (of products_of_runs: how long a run is); far: the largest offset.
+Source = namedtuple("Source", "channels plane width offsets far")
 Left = namedtuple("Left", "step columns")                                       # columns: where w's columns begin, if it lies on its side
 Target = namedtuple("Target", "channels plane row sy sx")                       # how the pixels lie in out
 Cut = namedtuple("Cut", "workers strips parts panels blocks tile size")         # into tasks; panels, blocks of one at most; its workspace
