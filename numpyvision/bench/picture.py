@@ -63,6 +63,7 @@ def ratio_bars(results, against="torch", ax=None):
 
 def growth(results, axes=None):
     """How cost grows: one panel for each of side, batch, RoIs and threads. -> figure."""
+    from matplotlib import ticker
     panels = {}
     for r in results.get("scaling", ()):
         panels.setdefault(r["group"], {})[float(r["direction"].split()[-1])] = (r["ms"], r["name"])
@@ -75,6 +76,9 @@ def growth(results, axes=None):
                     color={"compiled": FASTER, "torch": SLOWER}.get(name, style.GREY))
         ax.set_xscale("log", base=2)
         ax.set_yscale("log")
+        ax.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_formatter(ticker.NullFormatter())
         style.plain(ax)
         ax.set_xticks(sorted(points), [f"{x:g}" for x in sorted(points)])
         ax.set_title(next(iter(points.values()))[1], fontsize=8, color=style.INK)
