@@ -20,11 +20,16 @@ FEW = 4                                 # fewer pieces than this are not worth a
 def sgd(counts, addresses, decay, numbers, nesterov):
     """numbers: lr, momentum."""
     for k in prange(counts.size):
-        n = counts[k]
-        p, g = carray(pointer_to(addresses[0, k], decay), n), carray(pointer_to(addresses[1, k], decay), n)
+        p, g, v = _piece(0, k, counts, addresses, decay), _piece(1, k, counts, addresses, decay), _piece(2, k, counts, addresses, decay)
         flush_denormals(True)                                         # a state without gradients decays into them: 20 times as slow
-        _sgd(p, g, carray(pointer_to(addresses[2, k], decay), n), numbers[0], numbers[1], decay[k], nesterov)
+        _sgd(p, g, v, numbers[0], numbers[1], decay[k], nesterov)
         flush_denormals(False)
+
+
+@jit
+def _piece(slot, k, counts, addresses, like):
+    """Piece k of p (slot 0), of g (1) or of a state (2, 3): an array of `like`'s dtype on the parameter's own memory."""
+    return carray(pointer_to(addresses[slot, k], like), counts[k])
 
 
 @jit
@@ -41,9 +46,8 @@ def _sgd(p, g, v, lr, momentum, decay, nesterov):
 def adam(counts, addresses, decay, shrink, numbers):
     """numbers: see _adam. p is multiplied by shrink (K,) first."""
     for k in prange(counts.size):
-        n = counts[k]
-        p, g = carray(pointer_to(addresses[0, k], decay), n), carray(pointer_to(addresses[1, k], decay), n)
-        m, v = carray(pointer_to(addresses[2, k], decay), n), carray(pointer_to(addresses[3, k], decay), n)
+        p, g = _piece(0, k, counts, addresses, decay), _piece(1, k, counts, addresses, decay)
+        m, v = _piece(2, k, counts, addresses, decay), _piece(3, k, counts, addresses, decay)
         flush_denormals(True)
         _adam(p, g, m, v, numbers, decay[k], shrink[k])
         flush_denormals(False)
