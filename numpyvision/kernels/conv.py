@@ -22,7 +22,7 @@ from functools import lru_cache
 import numpy as np
 from numba import prange
 
-from numpyvision.kernels import product, vector, winograd
+from numpyvision.kernels import product, product_dw, vector, winograd
 from numpyvision.kernels.elementwise import LANES as SUM_LANES
 from numpyvision.kernels.elementwise import add_up
 from numpyvision.kernels.jit import jit, jit_parallel
@@ -52,7 +52,7 @@ def conv2d_dx(dout, w, x_shape, stride, padding, dilation, groups):
     if winograd.suits(dout, w.shape, stride, padding, dilation, groups):
         return winograd.conv2d_dx(dout, w, padding)
     (N, C, H, W), (F, Cg, kh, kw) = x_shape, w.shape
-    if (kh, kw, groups) == (1, 1, 1) and stride == (1, 1) and padding == (0, 0):
+    if (kh, kw, groups) == (1, 1, 1) and stride == (1, 1) and padding == (0, 0) and dout.shape[2:] == x_shape[2:]:
         return conv2d(dout, np.ascontiguousarray(w.swapaxes(0, 1)), None, stride, padding, dilation, groups)      # dx = w.T @ dout
     dx = np.empty(x_shape, dout.dtype)
     if not dx.size:
@@ -81,7 +81,7 @@ def conv2d_dw(dout, x, w_shape, stride, padding, dilation, groups):
         runs = dout.reshape(N, F, Ho * Wo)
     else:                                        # lay dout's rows as far apart as x's, zeros between: the thrown-away outputs count nothing
         runs = _padded_phases(dout, (1, 1), 0, 0, Ho, width, ((0, 0),), "runs")[0]
-    return product.products_of_runs(runs, planes, offsets, groups, (Ho - 1) * width + Wo).reshape(w_shape)
+    return product_dw.products_of_runs(runs, planes, offsets, groups, (Ho - 1) * width + Wo).reshape(w_shape)
 
 
 @jit_parallel

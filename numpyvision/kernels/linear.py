@@ -1,4 +1,4 @@
-"""Matrix products with the loops of `product.py`, for fully connected layers.
+"""Matrix products with the loops of `product.py` and `product_dw.py`, for fully connected layers.
 
 NumPy's own product (OpenBLAS) is as fast by itself, but it keeps threads of its own, which go on spinning for a while after each product
 and take the cores from the loops of the next layer: a training step of Faster R-CNN took twice as long with them. So the compiled path
@@ -8,7 +8,7 @@ Shapes here: A (M, K), B (K, J), all products (M, J).
 """
 import numpy as np
 
-from numpyvision.kernels import product
+from numpyvision.kernels import product, product_dw
 
 
 def matmul(A, B):
@@ -26,7 +26,7 @@ def matmul_bt(A, B):
     (M, K), J = A.shape, len(B)
     if not M * K * J:
         return np.zeros((M, J), A.dtype)
-    return product.products_of_runs(A[None], B[None], np.arange(J) * K, 1, K)
+    return product_dw.products_of_runs(A[None], B[None], np.arange(J) * K, 1, K)
 
 
 def _product(A, step, M, B):

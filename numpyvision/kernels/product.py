@@ -1,4 +1,4 @@
-"""Matrix products whose right matrix is read out of an image: the two loops under every direct convolution and every linear layer.
+"""Matrix products whose right matrix is read out of an image: the loop under every direct convolution and every linear layer.
 
 A matrix product is fast when each number that is loaded takes part in many multiplications. `product_tile` (vector.py) does it for 8 rows x
 2 registers of columns, if its piece of the right matrix lies together in memory: a *panel*, TILE columns wide, at most DEPTH rows deep,
@@ -11,10 +11,10 @@ which stays in the first-level cache while all rows of the left matrix pass by. 
 
 and no column buffer as large as nine images is ever written: panels are made, used and forgotten.
 
-    sums_of_runs      out[f, q] = b[f] + sum over t of w[f, t] * x[offset[t] + q]       columns: pixels; a panel copies runs of pixels
-    products_of_runs  dw[f, t] = sum over q of d[f, q] * x[offset[t] + q]               columns: taps; a panel turns runs of pixels upright
+    sums_of_runs  out[f, q] = b[f] + sum over t of w[f, t] * x[offset[t] + q]       columns: pixels; a panel copies runs of pixels
 
-A linear layer is the first with x a matrix (K, J) of one "image" of K channels, offset[t] = t*J.
+The sum over pixels instead of taps, a gradient to filters, is in `product_dw.py`. A linear layer is sums_of_runs with x a matrix (K, J)
+of one "image" of K channels, offset[t] = t*J.
 
 Shapes here: N images, G groups, F channels out, T taps; a *run* is a row of neighbouring numbers; *blocks* are 8 channels.
 """
@@ -26,11 +26,10 @@ import numpy as np
 from numba import prange
 
 from numpyvision.kernels import vector
-from numpyvision.kernels.elementwise import LANES, fold
 from numpyvision.kernels.jit import jit, jit_parallel
 from numpyvision.kernels.workspace import workspace
 
-ROWS, load_panels, turn_tile, product_tile = vector.ROWS, vector.load_panels, vector.turn_tile, vector.product_tile_2
+ROWS, load_panels, product_tile = vector.ROWS, vector.load_panels, vector.product_tile_2
 flush_denormals = vector.flush_denormals
 DEPTH = 320             # rows of a panel at most: 320 x 32 float32 are 40 KiB, most of a first-level cache
 STRIP = 8               # panels of a task at most: they and their sums fill a share of the second-level cache
@@ -62,36 +61,14 @@ def sums_of_runs(x, w, step, bias, offsets, phases, groups, width, out, stride=(
         w, bias, phases = _fill_up(w, step, bias, phases, groups, per_group)
         step = 1
     longest = int(max(-(-((p[0] - 1) * width + p[1]) // tile) for p in phases.tolist()))
-    cut = _cut(len(x) * groups * len(phases), longest, blocks, tile, numba.get_num_threads())
+    cut = cut_tasks(len(x) * groups * len(phases), longest, blocks, tile, numba.get_num_threads())
     work = workspace("product", cut.workers * cut.size, x.dtype)
     left = Left(step, np.arange(phases[0, 5]) * step if step > 1 else offsets[:0])
     _sums_loop(x.reshape(-1), w, np.repeat(bias, tile), out.reshape(-1), work, len(x), groups, phases, source, left, target, cut)
 
 
-def products_of_runs(d, x, offsets, groups, length):
-    """dw (F, T): dw[f, t] = sum over images and q < length of d[n, f, q] * x[n, g, offset[t] + q].   d (N, F, Pd), x (N, C, Px)."""
-    N, F, Pd = d.shape
-    per_group, T, tile = F // groups, len(offsets), 2 * vector.lanes(x.dtype)
-    if per_group < THIN and groups > 1:
-        dw = np.zeros((F, T), x.dtype)
-        _thin_products(d.reshape(-1), x.reshape(-1), dw, N, groups, Pd, Source(*x.shape[1:], length, offsets, 0))
-        return dw
-    if per_group < ROWS:
-        filled = np.zeros((N, groups, ROWS, Pd), d.dtype)
-        filled[:, :, :per_group] = d.reshape(N, groups, per_group, Pd)
-        dw = products_of_runs(filled.reshape(N, groups * ROWS, Pd), x, offsets, groups, length)
-        return np.ascontiguousarray(dw.reshape(groups, ROWS, T)[:, :per_group].reshape(F, T))
-    blocks, columns = -(-per_group // ROWS), -(-T // tile)
-    offsets = np.concatenate([offsets, np.repeat(offsets[-1:], -T % tile)])          # fill up to whole tiles; cut off when copied out
-    cut = _cut(groups, columns, blocks, tile, numba.get_num_threads())
-    dw, work = np.empty((F, T), x.dtype), workspace("product", cut.workers * cut.size, x.dtype)
-    source = Source(*x.shape[1:], length, offsets, int(offsets.max()))
-    _products_loop(d.reshape(-1), x.reshape(-1), dw, work, N, groups, Pd, source, np.arange(vector.lanes(x.dtype)) * tile, cut)
-    return dw
-
-
 @lru_cache(maxsize=512)
-def _cut(jobs, panels, blocks, tile, threads):
+def cut_tasks(jobs, panels, blocks, tile, threads):
     """How `jobs` products of `panels` x `blocks` tiles are cut into tasks: strips of panels, parts of blocks.
 
     As few tasks as the cache allows, since each reads all of its piece of both matrices; but a few for every thread.
@@ -151,7 +128,7 @@ def _sum_strip(n, g, phase, strip, part, x, w, bias, out, work, sums, groups, so
         t0, t1 = T * piece // pieces, T * (piece + 1) // pieces
         _load_strip(x, run, source.far, source.offsets, first + t0, t1 - t0, p1 - p0, work, panel, tile)
         for b in range(b0, b1):
-            f = _first_row(b, per_group)
+            f = first_row(b, per_group)
             a, a0, a_row, a_step = w, w0 + (g * per_group + f) * T + t0, T, 1
             if left.step > 1:                                                        # w lies on its side: read a panel of its columns
                 if b == b0 or f + ROWS > edge + tile:
@@ -181,7 +158,7 @@ def _seven(phase):
 
 
 @jit
-def _first_row(block, rows):
+def first_row(block, rows):
     """The last block steps back, so as not to run over: it makes a few rows a second time, in a place of its own."""
     return min(block * ROWS, rows - ROWS)
 
@@ -216,61 +193,6 @@ def _store_tile(work, start, count, q0, q1, width, cols, out, corner, target, ti
 
 
 @jit_parallel
-def _products_loop(d, x, dw, work, N, groups, plane, source, upright, cut):
-    tasks = groups * cut.strips * cut.parts
-    for k in prange(cut.workers):
-        worker = np.int64(k)
-        flush_denormals(True)
-        for task in range(tasks * worker // cut.workers, tasks * (worker + 1) // cut.workers):
-            g, strip, part = task // (cut.parts * cut.strips), task // cut.parts % cut.strips, task % cut.parts
-            _product_strip(g, strip, part, d, x, dw, work, worker * cut.size, N, groups, plane, source, upright, cut)
-        flush_denormals(False)
-
-
-@jit
-def _product_strip(g, strip, part, d, x, dw, work, sums, N, groups, plane, source, upright, cut):
-    """Some blocks of channels at one strip of taps of one group, over all images."""
-    F, T, tile, channels = dw.shape[0], dw.shape[1], cut.tile, source.channels // groups
-    per_group, panels = F // groups, len(source.offsets) // tile
-    blocks = -(-per_group // ROWS)
-    b0, b1 = blocks * part // cut.parts, blocks * (part + 1) // cut.parts
-    p0, p1 = panels * strip // cut.strips, panels * (strip + 1) // cut.strips
-    block_size = ROWS * (p1 - p0) * tile
-    panel = sums + (b1 - b0) * block_size
-    work[sums:panel] = 0
-    for n in range(N):
-        for q in range(0, source.width, DEPTH):
-            count, run = min(DEPTH, source.width - q), (n * source.channels + g * channels) * source.plane + q
-            for p in range(p0, p1):
-                _turn_panel(x, run, source, p * tile, count, work, panel + (p - p0) * DEPTH * tile, upright, tile)
-            for b in range(b0, b1):
-                a = (n * F + g * per_group + _first_row(b, per_group)) * plane + q
-                for p in range(p1 - p0):
-                    o = sums + (b - b0) * block_size + p * ROWS * tile
-                    product_tile(d, a, plane, 1, work, panel + p * DEPTH * tile, tile, count, work, o, tile, work, o, tile)
-    for b in range(b0, b1):
-        for m in range(ROWS):
-            row = dw[g * per_group + _first_row(b, per_group) + m]
-            for t in range(p0 * tile, min(p1 * tile, T)):
-                row[t] = work[sums + (b - b0) * block_size + (t // tile - p0) * ROWS * tile + m * tile + t % tile]
-
-
-@jit
-def _turn_panel(x, run, source, t0, count, work, panel, upright, tile):
-    """panel[q, j] = x[run + offsets[t0 + j] + q] for `count` pixels q, and a few more that nobody reads."""
-    lanes, offsets = len(upright), source.offsets
-    for q in range(0, count, lanes):
-        if run + source.far + q + lanes <= len(x):
-            for j in range(0, tile, lanes):
-                turn_tile(x, run + q, offsets, t0 + j, work, panel + q * tile + j, upright, 0)
-        else:                                                                        # near the end of x: number by number
-            for j in range(tile):
-                for i in range(q, q + lanes):
-                    k = run + offsets[t0 + j] + i
-                    work[panel + i * tile + j] = x[k] if k < len(x) else 0
-
-
-@jit_parallel
 def _thin_sums(x, w, bias, out, N, groups, phases, source, target):
     """sums_of_runs, one channel after the other: the sum for a run grows in the first-level cache, tap by tap."""
     F = target.channels
@@ -290,30 +212,7 @@ def _thin_sums(x, w, bias, out, N, groups, phases, source, target):
                 _store_tile(sums, 0, 1, q, q + count, source.width, cols, out, corner, target, RUN)
 
 
-@jit_parallel
-def _thin_products(d, x, dw, N, groups, plane, source):
-    """products_of_runs, one product after the other, in LANES partial sums side by side."""
-    F, T = dw.shape
-    for k in prange(F):
-        f, lanes = np.int64(k), np.empty(LANES, x.dtype)
-        for t in range(T):
-            for n in range(N):
-                a = (n * F + f) * plane
-                b = (n * source.channels + f // (F // groups) * (source.channels // groups)) * source.plane + source.offsets[t]
-                lanes[:] = 0
-                for q in range(0, source.width, LANES):
-                    end = min(q + LANES, source.width)
-                    _add_products(lanes, d[a + q:a + end], x[b + q:b + end])
-                dw[f, t] += fold(lanes)
-
-
 @jit
 def _add_run(sums, weight, run):
     for j in range(len(run)):
         sums[j] += weight * run[j]
-
-
-@jit
-def _add_products(lanes, left, right):
-    for j in range(len(left)):
-        lanes[j] += left[j] * right[j]

@@ -42,17 +42,12 @@ def conv_transpose2d_forward(x, w, b=None, stride=1, padding=0, output_padding=0
     (N, C, H, W), F = x.shape, w.shape[1] * groups
     stride, padding, dilation = settings["stride"], settings["padding"], settings["dilation"]
     Ho, Wo = out_size(x.shape, w.shape, **settings)
-    compiled = backend.compiled(x, w, b)
-    if compiled:
+    if backend.compiled(x, w, b):
         x, w = np.ascontiguousarray(x), np.ascontiguousarray(w)
-    if compiled and overlap(w.shape, stride, dilation):
         out = kernels.conv.conv2d_dx(x, w, (N, F, Ho, Wo), stride, padding, dilation, groups)
     else:
         taps = conv.filter_rows(w, groups).swapaxes(1, 2)                              # (G, F/G*kh*kw, C/G)
-        if compiled:                                                                   # one number a tap from each pixel: a 1x1 convolution
-            copies = kernels.conv.conv2d(x, as_1x1(taps, C // groups), None, (1, 1), (0, 0), (1, 1), groups)
-        else:
-            copies = taps @ x.reshape(N, groups, C // groups, H * W)                   # (N, G, F/G*kh*kw, H*W)
+        copies = taps @ x.reshape(N, groups, C // groups, H * W)                       # (N, G, F/G*kh*kw, H*W)
         full = add_copies(copies.reshape(N, F, *w.shape[2:], H, W), stride, dilation, settings["output_padding"])
         out = get_array_module(full).ascontiguousarray(full[:, :, padding[0]:padding[0] + Ho, padding[1]:padding[1] + Wo])
     if b is not None:
@@ -69,7 +64,7 @@ def conv_transpose2d_backward(dout, cache):
     (N, C, H, W), (Ho, Wo) = x.shape, dout.shape[2:]
     check.require(dout.shape == (N, w.shape[1] * groups, *out_size(x.shape, w.shape, *(cache[k] for k in SETTINGS))),
                   f"dout must have out's shape, got {dout.shape}")
-    if backend.compiled(dout, x, w) and overlap(w.shape, cache.stride, cache.dilation):
+    if backend.compiled(dout, x, w):
         dout, settings = np.ascontiguousarray(dout), (cache.stride, cache.padding, cache.dilation, groups)
         dx = kernels.conv.conv2d(dout, w, None, *settings)
         if dx.shape != x.shape:                                                        # output_padding >= stride (dilation is larger):
@@ -80,11 +75,6 @@ def conv_transpose2d_backward(dout, cache):
     db = dout.sum(axis=(0, 2, 3)) if cache.has_b else None                             # b was copied to every image and pixel
     full = conv.zero_pad(dout, cache.padding) if any(cache.padding) else dout
     copies = take_copies(full, w.shape[2:], (H, W), cache.stride, cache.dilation)      # (N, F, kh, kw, H, W)
-    if backend.compiled(dout, x, w):                                                   # the 1x1 convolution of forward, backward
-        copies, one = copies.reshape(N, groups * w[0].size, H, W), ((1, 1), (0, 0), (1, 1), groups)
-        dx = kernels.conv.conv2d(copies, as_1x1(w, w[0].size), None, *one)
-        dw = kernels.conv.conv2d_dw(x, copies, (C, w[0].size, 1, 1), *one)
-        return dx, dw.reshape(w.shape), db
     copies = copies.reshape(N, groups, w[0].size, H * W)                               # (N, G, F/G*kh*kw, H*W)
     dx = (conv.filter_rows(w, groups) @ copies).reshape(x.shape)
     dw = (x.reshape(N, groups, C // groups, H * W) @ copies.swapaxes(2, 3)).sum(axis=0)       # w stamped in every image: gradients add
@@ -96,17 +86,6 @@ def deconv(*args, **kwargs):
     warnings.warn("deconv: this is conv_transpose2d. A deconvolution would undo a convolution; this multiplies by the transposed matrix "
                   "of one, which is not its inverse", DeprecationWarning, stacklevel=2)
     return conv_transpose2d_forward(*args, **kwargs)
-
-
-def as_1x1(w, channels):
-    """Any filters as those of a 1x1 convolution that reads `channels` channels: (F, channels, 1, 1)."""
-    return np.ascontiguousarray(w.reshape(-1, channels, 1, 1))
-
-
-def overlap(w_shape, stride, dilation):
-    """Whether neighbouring copies share pixels. Where they don't (the 2x2 filter at stride 2 of a mask head) there is nothing to add up:
-    all is one matrix product, that of a 1x1 convolution."""
-    return any(d * (k - 1) >= s for k, s, d in zip(w_shape[2:], stride, dilation, strict=True))
 
 
 def add_copies(copies, stride, dilation, output_padding=(0, 0)):
