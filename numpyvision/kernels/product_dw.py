@@ -7,6 +7,8 @@ The columns are taps here, and the rows of a panel pixels: LANES runs of x are t
 
 Shapes here: N images, G groups, F channels out, T taps; a *run* is a row of neighbouring numbers; *blocks* are 8 channels.
 """
+from collections import namedtuple
+
 import numba
 import numpy as np
 from numba import prange
@@ -17,6 +19,7 @@ from numpyvision.kernels.jit import jit, jit_parallel
 from numpyvision.kernels.product import DEPTH, ROWS, THIN, Source, cut_tasks, first_row, product_tile
 from numpyvision.kernels.workspace import workspace
 
+Runs = namedtuple("Runs", "channels plane width offsets far taps")
 flush_denormals, turn_tile = vector.flush_denormals, vector.turn_tile
 
 
@@ -37,49 +40,59 @@ def products_of_runs(d, x, offsets, groups, length):
     offsets = np.concatenate([offsets, np.repeat(offsets[-1:], -T % tile)])          # fill up to whole tiles; cut off when copied out
     cut = cut_tasks(groups, columns, blocks, tile, numba.get_num_threads())
     dw, work = np.empty((F, T), x.dtype), workspace("product", cut.workers * cut.size, x.dtype)
-    source = Source(*x.shape[1:], length, offsets, int(offsets.max()))
-    _products_loop(d.reshape(-1), x.reshape(-1), dw, work, N, groups, Pd, source, np.arange(vector.lanes(x.dtype)) * tile, cut)
+    source = Runs(*x.shape[1:], length, offsets, int(offsets.max()), T)
+    _products_loop(d.reshape(-1), x.reshape(-1), dw.reshape(-1), work, N, groups, Pd, source, np.arange(vector.lanes(x.dtype)) * tile,
+                   np.zeros(tile, x.dtype), cut)
     return dw
 
 
 @jit_parallel
-def _products_loop(d, x, dw, work, N, groups, plane, source, upright, cut):
+def _products_loop(d, x, dw, work, N, groups, plane, source, upright, zeros, cut):
     tasks = groups * cut.strips * cut.parts
     for k in prange(cut.workers):
         worker = np.int64(k)
         flush_denormals(True)
         for task in range(tasks * worker // cut.workers, tasks * (worker + 1) // cut.workers):
             g, strip, part = task // (cut.parts * cut.strips), task // cut.parts % cut.strips, task % cut.parts
-            _product_strip(g, strip, part, d, x, dw, work, worker * cut.size, N, groups, plane, source, upright, cut)
+            _product_strip(g, strip, part, d, x, dw, work, worker * cut.size, N, groups, plane, source, upright, zeros, cut)
         flush_denormals(False)
 
 
 @jit
-def _product_strip(g, strip, part, d, x, dw, work, sums, N, groups, plane, source, upright, cut):
+def _product_strip(g, strip, part, d, x, dw, work, sums, N, groups, plane, source, upright, zeros, cut):
     """Some blocks of channels at one strip of taps of one group, over all images."""
-    F, T, tile, channels = dw.shape[0], dw.shape[1], cut.tile, source.channels // groups
+    T, tile, channels = source.taps, cut.tile, source.channels // groups
+    F = len(dw) // T
     per_group, panels = F // groups, len(source.offsets) // tile
     blocks = -(-per_group // ROWS)
     b0, b1 = blocks * part // cut.parts, blocks * (part + 1) // cut.parts
     p0, p1 = panels * strip // cut.strips, panels * (strip + 1) // cut.strips
-    block_size = ROWS * (p1 - p0) * tile
-    panel = sums + (b1 - b0) * block_size
-    work[sums:panel] = 0
-    for n in range(N):
-        for q in range(0, source.width, DEPTH):
-            count, run = min(DEPTH, source.width - q), (n * source.channels + g * channels) * source.plane + q
+    panel = sums + (b1 - b0) * (p1 - p0) * ROWS * tile
+    pieces = -(-source.width // DEPTH)
+    piece = -(-source.width // (pieces * len(upright))) * len(upright)
+    for k in range(N * pieces):
+        n, q = k // pieces, k % pieces * piece
+        count, run = min(piece, source.width - q), (n * source.channels + g * channels) * source.plane + q
+        for p in range(p0, p1):
+            _turn_panel(x, run, source, p * tile, count, work, panel + (p - p0) * DEPTH * tile, upright, tile)
+        for b in range(b0, b1):
+            f = g * per_group + first_row(b, per_group)
             for p in range(p0, p1):
-                _turn_panel(x, run, source, p * tile, count, work, panel + (p - p0) * DEPTH * tile, upright, tile)
-            for b in range(b0, b1):
-                a = (n * F + g * per_group + first_row(b, per_group)) * plane + q
-                for p in range(p1 - p0):
-                    o = sums + (b - b0) * block_size + p * ROWS * tile
-                    product_tile(d, a, plane, 1, work, panel + p * DEPTH * tile, tile, count, work, o, tile, work, o, tile)
-    for b in range(b0, b1):
-        for m in range(ROWS):
-            row = dw[g * per_group + first_row(b, per_group) + m]
-            for t in range(p0 * tile, min(p1 * tile, T)):
-                row[t] = work[sums + (b - b0) * block_size + (t // tile - p0) * ROWS * tile + m * tile + t % tile]
+                o = sums + ((b - b0) * (p1 - p0) + p - p0) * ROWS * tile
+                before, s, s_row, to, at, row = work, o, tile, work, o, tile
+                if k == 0:
+                    before, s, s_row = zeros, 0, 0
+                if k == N * pieces - 1 and (p + 1) * tile <= T:
+                    to, at, row = dw, f * T + p * tile, T
+                product_tile(d, (n * F + f) * plane + q, plane, 1, work, panel + (p - p0) * DEPTH * tile, tile, count, before, s, s_row,
+                             to, at, row)
+    if p1 * tile > T:                                                                # the last panel is only partly there
+        for b in range(b0, b1):
+            o = sums + ((b - b0) * (p1 - p0) + p1 - 1 - p0) * ROWS * tile
+            first = (g * per_group + first_row(b, per_group)) * T
+            for m in range(ROWS):
+                for t in range((p1 - 1) * tile, T):
+                    dw[first + m * T + t] = work[o + m * tile + t - (p1 - 1) * tile]
 
 
 @jit
