@@ -100,6 +100,8 @@ def test_regions_are_cut_from_the_level_of_their_size():
     assert out[:, 0, 0, 0].tolist() == [0, 1, 2]
     (dP, drois), _ = pool.backward(np.ones_like(out), cache)
     assert [round(d.sum(), 9) for d in dP] == [4, 4, 4] and drois.shape == (3, 5)
+    (dP_alone, nothing), _ = pool.backward(np.ones_like(out), cache, to_rois=False)         # regions that are constants
+    assert nothing is None and all(a.tobytes() == b.tobytes() for a, b in zip(dP, dP_alone, strict=True))
 
 
 def test_unknown_norm():

@@ -331,8 +331,8 @@ LAYERS = (
            "dgamma and dbeta under each other's name")),
     *bugs("PyramidRoIAlign", "layers/roi.py",
           ("dP.append(dp)", "dP.append(0 * dp)", "zero-gradient", "the levels' gradients are made and not filled"),
-          ("(dp, drois[rows]), _ = self.aligns[l].backward(dout[rows], cache",
-           "(dp, drois[rows]), _ = self.aligns[l].backward(dout[:len(rows)], cache",
+          ("(dp, drois_level), _ = self.aligns[l].backward(dout[rows], cache",
+           "(dp, drois_level), _ = self.aligns[l].backward(dout[:len(rows)], cache",
            "wrong-routing", "the first rows of dout instead of this level's")),
 )
 

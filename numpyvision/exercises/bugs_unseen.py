@@ -350,7 +350,7 @@ LAYERS = (
     *bugs("Linear", "layers/linear.py",
           ('return dx, {"w": dw, "b": db}', 'return dx, {"w": dw, "b": -db}', "sign", "db has the wrong sign")),
     *bugs("PyramidRoIAlign", "layers/roi.py",
-          ("(dp, drois[rows]), _ = self.aligns", "(dp, _), _ = self.aligns", "zero-gradient", "drois is made and never filled"),
+          ("drois[rows] = drois_level", "drois[rows] = 0", "zero-gradient", "drois is made and never filled"),
           ("dP.append(dp)", "dP.insert(0, dp)", "swapped-gradients", "coarsest level first")),
 )
 

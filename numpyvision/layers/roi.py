@@ -5,7 +5,7 @@ Shapes here: R regions over the batch, rois (R, 5) = (batch_index, x1, y1, x2, y
 import numpy as np
 
 from numpyvision.boxes import levels
-from numpyvision.cache import NoCache, new_cache
+from numpyvision.cache import Cache, NoCache, new_cache
 from numpyvision.layers.base import Layer
 from numpyvision.ops import roi, roi_pool
 
@@ -20,9 +20,9 @@ class RoIAlign(Layer):
         out, cache = roi.roi_align_forward(x, rois, self.output_size, self.spatial_scale, self.sampling_ratio, aligned=True)
         return out, cache if train else NoCache()
 
-    def backward(self, dout, cache):
-        """dout (R, C, S, S) -> (dx, drois), {}: the gradient reaches the features and the boxes (L16-A05)."""
-        return roi.roi_align_backward(dout, cache), {}
+    def backward(self, dout, cache, to_rois=True):
+        """dout (R, C, S, S) -> (dx, drois), {}: the gradient reaches the features and, unless they are constants, the boxes (L16-A05)."""
+        return roi.roi_align_backward(dout, cache if to_rois else Cache(cache, constant_rois=True)), {}
 
 
 class PyramidRoIAlign(Layer):
@@ -48,13 +48,15 @@ class PyramidRoIAlign(Layer):
             out[rows], cache["align", l] = self.aligns[l].forward(p, rois[rows], train)
         return out, cache
 
-    def backward(self, dout, cache):
-        """-> (dP, drois), {}."""
-        dP, drois = [], np.zeros((len(dout), 5), dout.dtype)
+    def backward(self, dout, cache, to_rois=True):
+        """-> (dP, drois), {}. to_rois=False: to the caller the regions are constants, and drois, which costs as much as dP, is None."""
+        dP, drois = [], np.zeros((len(dout), 5), dout.dtype) if to_rois else None
         for l in range(len(cache.shapes)):
             rows = np.flatnonzero(cache.level == l)
-            (dp, drois[rows]), _ = self.aligns[l].backward(dout[rows], cache["align", l])
+            (dp, drois_level), _ = self.aligns[l].backward(dout[rows], cache["align", l], to_rois)
             dP.append(dp)
+            if to_rois:
+                drois[rows] = drois_level
         return (tuple(dP), drois), {}
 
 
@@ -68,7 +70,7 @@ class RoIPool(Layer):
         out, cache = roi_pool.roi_pool_forward(x, rois, self.output_size, self.spatial_scale, self.mode)
         return out, cache if train else NoCache()
 
-    def backward(self, dout, cache):
+    def backward(self, dout, cache, to_rois=True):
         """dout (R, C, S, S) -> (dx, drois), {}: drois is zero, for the crop moves in jumps (L16-F05)."""
         return roi_pool.roi_pool_backward(dout, cache), {}
 

@@ -67,7 +67,7 @@ class FasterRCNN(Layer):
     def backward(self, dlosses, cache):
         """dlosses[name] = weight of that loss (a missing one counts as zero) -> dimages, grads."""
         grads = {}
-        (dP_box, *dregions), grads["box"] = self.box.backward_to_regions(dlosses, cache.box)
+        (dP_box, *dregions), grads["box"] = self.box.backward_to_regions(dlosses, cache.box, cache.attached)
         dproposals = self.box.targets_backward(*dregions, cache.targets) if cache.attached else None
         dP_rpn, grads["rpn"] = self.rpn.backward(dlosses, cache.rpn, dproposals)
         dC, grads["fpn"] = self.fpn.backward(tree.add(dP_box, dP_rpn), cache.fpn)          # copy gate: one pyramid, two readers

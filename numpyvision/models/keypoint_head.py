@@ -62,7 +62,7 @@ class KeypointBranch(RegionHead):
                 rows[known], truth.reshape(-1)[known], ignore_index=None)                  # mean over labelled joints
         return logits, losses, cache
 
-    def backward_to_regions(self, dlosses, cache):
+    def backward_to_regions(self, dlosses, cache, to_rois=True):
         """dlosses: {name: loss weight}, a missing one counts as zero -> (dP, drois (F, 5)), grads. The joints' cells are constants."""
         grads, (F, J, M, _) = {"convs": [None] * len(self.convs)}, cache.shape
         drows = np.zeros((F * J, M * M), cache.loss_keypoint.logits.dtype)
@@ -73,7 +73,7 @@ class KeypointBranch(RegionHead):
         dh, grads["logits"] = self.logits.backward(dlogits, cache.logits)
         for i in reversed(range(len(self.convs))):
             dh, grads["convs"][i] = self.convs[i].backward(dh, cache["conv", i])
-        dinputs, _ = self.pool.backward(dh, cache.pool)                                    # dP, drois
+        dinputs, _ = self.pool.backward(dh, cache.pool, to_rois)                           # dP, drois
         return dinputs, grads
 
     def decode(self, outputs, found, size):

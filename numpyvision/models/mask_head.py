@@ -60,7 +60,7 @@ class MaskBranch(RegionHead):
                 mask_logits[np.arange(len(rois)), column], gt_masks)                       # mean over regions and cells
         return mask_logits, losses, cache
 
-    def backward_to_regions(self, dlosses, cache):
+    def backward_to_regions(self, dlosses, cache, to_rois=True):
         """dlosses: {name: loss weight}, a missing one counts as zero -> (dP, drois (F, 5)), grads. What a cell is to say is a constant."""
         grads, dtype = {"convs": [None] * len(self.convs)}, cache.loss_mask.logits.dtype
         dmask_logits = np.zeros(cache.shape, dtype)                                        # L16-M03: nothing for the other classes
@@ -72,7 +72,7 @@ class MaskBranch(RegionHead):
         for i in reversed(range(len(self.convs))):
             dh = relu_backward(dh, cache["relu", i])
             dh, grads["convs"][i] = self.convs[i].backward(dh, cache["conv", i])
-        dinputs, _ = self.pool.backward(dh, cache.pool)                                    # dP, drois
+        dinputs, _ = self.pool.backward(dh, cache.pool, to_rois)                           # dP, drois
         return dinputs, grads
 
     def decode(self, outputs, found, size):

@@ -90,10 +90,12 @@ class MaskRCNN(Layer):
     def backward(self, dlosses, cache):
         """dlosses[name] = weight of that loss (a missing one counts as zero) -> dimages, grads."""
         grads = {}
-        (dP_heads, drois_heads), grads["heads"] = regions.backward_heads(self.heads, dlosses, cache.heads)
-        (dP_box, drois, dgt_deltas), grads["box"] = self.box.backward_to_regions(dlosses, cache.box)
-        drois[cache.box.positive] += drois_heads                                                # the heads saw the positive ones
-        dproposals = self.box.targets_backward(drois, dgt_deltas, cache.targets) if cache.attached else None
+        (dP_heads, drois_heads), grads["heads"] = regions.backward_heads(self.heads, dlosses, cache.heads, cache.attached)
+        (dP_box, drois, dgt_deltas), grads["box"] = self.box.backward_to_regions(dlosses, cache.box, cache.attached)
+        dproposals = None
+        if cache.attached:
+            drois[cache.box.positive] += drois_heads                                            # the heads saw the positive ones
+            dproposals = self.box.targets_backward(drois, dgt_deltas, cache.targets)
         dP_rpn, grads["rpn"] = self.rpn.backward(dlosses, cache.rpn, dproposals)
         dC, grads["fpn"] = self.fpn.backward(tree.add(dP_heads, dP_box, dP_rpn), cache.fpn)     # copy gate: one pyramid, many readers
         dimages, grads["backbone"] = self.backbone.backward(dC, cache.backbone)

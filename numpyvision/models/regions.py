@@ -3,7 +3,8 @@
     rois, truth = head.targets(regions)                            which regions it wants to see, and what it shall say there
     outputs, losses, cache = head.forward(P, rois, truth, train)   outputs: an array with one row a region; losses empty without truth
     dP, grads = head.backward(dlosses, cache)                      dP: one gradient a pyramid level; the regions are constants to it
-    (dP, drois), grads = head.backward_to_regions(dlosses, cache)  may be left out; `detach_proposals=False` asks where they should move
+    (dP, drois), grads = head.backward_to_regions(dlosses, cache)  may be left out; `detach_proposals=False` asks where they should move;
+                                                                   with `to_rois=False` they are constants after all, and drois None
     {field: rows} = head.decode(outputs, found, size)              found: the Detections of one image of this size that outputs are about
 
 Masks (`mask_head.py`) and poses (`keypoint_head.py`) are two such heads, `colour_head.py` is a third in few lines. In training a head sees
@@ -84,7 +85,7 @@ class RegionHead(Layer):
 
     def backward(self, dlosses, cache):
         """dlosses: {name: loss weight}, a missing one counts as zero -> dP, grads."""
-        (dP, _drois), grads = self.backward_to_regions(dlosses, cache)
+        (dP, _drois), grads = self.backward_to_regions(dlosses, cache, to_rois=False)
         return dP, grads
 
 
@@ -102,14 +103,14 @@ def forward_heads(heads, P, regions, train=True):
     return losses, cache
 
 
-def backward_heads(heads, dlosses, cache):
+def backward_heads(heads, dlosses, cache, to_rois=True):
     """dlosses: {name: loss weight} -> (dP, drois (F, 5)), grads {head's name: its gradients}.
 
-    To a head that has only `backward`, the regions are constants.
+    To a head that has only `backward`, the regions are constants; without to_rois they are to all, and drois is zero.
     """
     dP, drois, grads = None, np.zeros_like(cache.rois), {}
     for name, head in reversed(heads.items()):
-        if hasattr(head, "backward_to_regions"):
+        if to_rois and hasattr(head, "backward_to_regions"):
             (dP_head, drois_head), grads[name] = head.backward_to_regions(dlosses, cache[name])
             drois[rows_among(cache["rois", name], cache.rois)] += drois_head        # copy gate: one region, a reader a head
         else:

@@ -101,10 +101,10 @@ class BoxBranch(Layer):
 
     def backward(self, dlosses, cache):
         """dlosses: {name: loss weight}, a missing one counts as zero -> dP, grads. The regions are constants."""
-        (dP, _drois, _dgt_deltas), grads = self.backward_to_regions(dlosses, cache)
+        (dP, _drois, _dgt_deltas), grads = self.backward_to_regions(dlosses, cache, to_rois=False)
         return dP, grads
 
-    def backward_to_regions(self, dlosses, cache):
+    def backward_to_regions(self, dlosses, cache, to_rois=True):
         """The gradient to all that forward read: -> (dP, drois (R, 5), dgt_deltas (R, 4)), grads."""
         grads, R = {}, cache.pool_shape[0]
         dpositive = regression.smooth_l1_backward(dlosses.get("loss_box_reg", 0.0), cache.loss_box_reg)
@@ -118,7 +118,7 @@ class BoxBranch(Layer):
         dh, grads["fc2"] = self.fc2.backward(dh, cache.fc2)
         dh = relu_backward(dh, cache.relu1)
         dh, grads["fc1"] = self.fc1.backward(dh, cache.fc1)
-        (dP, drois), _ = self.pool.backward(dh.reshape(cache.pool_shape), cache.pool)
+        (dP, drois), _ = self.pool.backward(dh.reshape(cache.pool_shape), cache.pool, to_rois)
         return (dP, drois, dgt_deltas), grads
 
     def decode(self, outputs, proposals, sizes, score_threshold=0.05, nms_threshold=0.5, max_detections=100, traces=None):

@@ -68,7 +68,12 @@ def average(x, batch, ys, xs):
 
 
 def roi_align_backward(dout, cache):
-    """dout (R, C, P, Q) -> dx (N, C, H, W), drois (R, 5), whose column 0 (the batch index) is zero."""
+    """dout (R, C, P, Q) -> dx (N, C, H, W), drois (R, 5), whose column 0 (the batch index) is zero.
+
+    To a caller who puts a true `constant_rois` into the cache the boxes are constants: it gets None in place of drois.
+    """
+    if cache.get("constant_rois"):
+        return roi_align_dx(dout, cache), None
     cache = Cache(cache, samples=samples_of(dout, cache))                              # found once for both
     return roi_align_dx(dout, cache), roi_align_dbox(dout, cache)
 
