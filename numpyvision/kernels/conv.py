@@ -40,10 +40,10 @@ def conv2d(x, w, b, stride, padding, dilation, groups):
     out = np.empty((N, F, Ho, Wo), x.dtype)
     if out.size:
         planes, width, offsets = _read_plan(x, w.shape, stride, padding, dilation, groups, Ho)
-        bias = np.zeros(F, x.dtype) if b is None else b
         rows, cols = (1, Ho * Wo) if width == Wo else (Ho, Wo)             # without padding, the rows of a plane are one long row
-        phases = np.array([[rows, cols, 0, 0, 0, len(offsets), 0]])
-        product.sums_of_runs(planes, w.reshape(-1), 1, bias, offsets, phases, groups, max(width, cols), out)
+        products = (product.Product(rows, cols, F // groups, 0, 0, len(offsets), 0),)
+        starts = product.steps(F // groups, Ho * Wo)
+        product.sums_of_runs(planes, w.reshape(-1), 1, b, offsets, products, starts, groups, max(width, cols), out)
     return out
 
 
@@ -61,11 +61,9 @@ def conv2d_dx(dout, w, x_shape, stride, padding, dilation, groups):
     rows = _phase_taps(H, kh, stride[0], padding[0], dilation[0])
     cols = _phase_taps(W, kw, stride[1], padding[1], dilation[1])
     (top, bottom), (left, right) = _margins(rows, Ho), _margins(cols, Wo)
-    planes, width = _padded_phases(dout, (1, 1), top, left, Ho + top + bottom, Wo + left + right, ((0, 0),))
-    phases, taps, offsets = _write_plan(rows, cols, kw, C, F // groups, planes.shape[2], width, top, left)
-    by_input = w.reshape(groups, F // groups, Cg, kh * kw).transpose(0, 2, 1, 3).reshape(C, F // groups, kh * kw)
-    filters = np.concatenate([by_input[:, :, t].reshape(-1) for t in taps])              # of each phase: (C, F/G * its taps)
-    product.sums_of_runs(planes, filters, 1, np.zeros(C, dout.dtype), offsets, phases, groups, width, dx, stride)
+    planes, width = _padded_phases(dout, (1, 1), top, left, Ho + top + bottom, Wo + left + right, ((0, 0),), groups=groups)
+    products, taps, offsets, starts = _write_plan(rows, cols, kw, Cg, F // groups, groups, (H, W), planes.shape[2], width, top, left)
+    product.sums_of_runs(planes, _turned(w, groups, taps), 1, None, offsets, products, starts, groups, width, dx, stride)
     return dx
 
 
@@ -118,17 +116,53 @@ def _margins(phases, size):
 
 
 @lru_cache(maxsize=256)
-def _write_plan(rows, cols, kw, C, channels, P, width, top, left):
-    """All phases of dx as product.py wants them: its table, the taps of each, and their offsets in dout's planes of P numbers."""
-    table, taps, offsets, first, start = [], [], [], 0, 0
+def _write_plan(rows, cols, kw, C, F, groups, size, P, width, top, left):
+    """The phases of dx as products for product.py: (products, the taps of each (phases, places), offsets in planes of P numbers, starts).
+
+    Phases that read the same places of dout are the rows of one product, and so are others that cost less together than apart.
+    """
+    merged = []
     for y0, ny, taps_y in rows:
         for x0, nx, taps_x in cols:
-            taps.append(np.array([i * kw + j for i, _ in taps_y for j, _ in taps_x], np.int64))
-            at = np.array([(oy + top) * width + ox + left for _, oy in taps_y for _, ox in taps_x], np.int64)
-            offsets.append((np.arange(channels)[:, None] * P + at).ravel())
-            table.append([ny, nx, y0, x0, first, offsets[-1].size, start])
-            first, start = first + offsets[-1].size, start + C * offsets[-1].size
-    return np.array(table), taps, np.concatenate(offsets)
+            taps = {(oy + top) * width + ox + left: i * kw + j for i, oy in taps_y for j, ox in taps_x}
+            _merge(merged, C, (ny, nx), set(taps), y0 * size[1] + x0, taps)
+    products, tables, offsets, starts, w0 = [], [], [], [], 0
+    for (ny, nx), places, members in merged:
+        places, phases = sorted(places), len(members)
+        tables.append(np.array([[taps.get(place, -1) for place in places] for _, taps in members], np.int64))
+        first_row, first, T = sum(map(len, starts)), sum(map(len, offsets)), F * len(places)
+        products.append(product.Product(ny, nx, phases * C, first_row, first, T, w0))
+        offsets.append((np.arange(F)[:, None] * P + np.array(places, np.int64)).reshape(-1))
+        starts.append((np.arange(C)[:, None] * size[0] * size[1] + [corner for corner, _ in members]).reshape(-1))
+        w0 += groups * phases * C * T
+    return tuple(products), tables, np.concatenate(offsets), np.concatenate(starts)
+
+
+def _merge(merged, C, size, places, corner, taps):
+    """Add a phase of C channels to the list, to the product with which it costs least."""
+    def cost(rows, places):                                      # multiplications with whole tiles, and the copying of panels
+        return len(places) * (-(-rows // product.ROWS) * product.ROWS + 2)
+
+    best, saved = None, -1
+    for k, (other_size, other, members) in enumerate(merged):
+        rows = C * len(members)
+        gain = cost(rows, other) + cost(C, places) - cost(rows + C, other | places)
+        if other_size == size and gain > saved:
+            best, saved = k, gain
+    if best is None:
+        merged.append((size, places, [(corner, taps)]))
+    else:
+        _, other, members = merged[best]
+        merged[best] = size, other | places, [*members, (corner, taps)]
+
+
+def _turned(w, groups, taps):
+    """w for dx, of each product (G, C/G, phases, F/G, places): 0 where a phase has no tap at a place."""
+    F, Cg = w.shape[:2]
+    by_tap = w.reshape(groups, F // groups, Cg, -1)
+    if any((table < 0).any() for table in taps):
+        by_tap = np.concatenate([by_tap, np.zeros_like(by_tap[..., :1])], axis=3)
+    return np.concatenate([by_tap[..., table].transpose(0, 2, 3, 1, 4).reshape(-1) for table in taps])
 
 
 def _read_plan(x, w_shape, stride, padding, dilation, groups, Ho):
@@ -138,7 +172,7 @@ def _read_plan(x, w_shape, stride, padding, dilation, groups, Ho):
         return x.reshape(N, C, H * W), W, _tap_offsets(Cg, 1, 1, (1, 1), (1, 1), W, H * W, 0)       # nothing to pad: read x itself
     phases = tuple(dict.fromkeys((i * dilation[0] % stride[0], j * dilation[1] % stride[1]) for i in range(kh) for j in range(kw)))
     Hp, Wp = H + 2 * padding[0], W + 2 * padding[1]
-    planes, width = _padded_phases(x, stride, padding[0], padding[1], Hp, Wp, phases)
+    planes, width = _padded_phases(x, stride, padding[0], padding[1], Hp, Wp, phases, groups=groups)
     phase_size = -(-Hp // stride[0]) * width
     return planes, width, _tap_offsets(Cg, kh, kw, stride, dilation, width, planes.shape[2], phase_size)
 
@@ -155,14 +189,14 @@ def _tap_offsets(C, kh, kw, stride, dilation, width, plane, phase_size):
     return offsets.ravel()
 
 
-def _padded_phases(x, stride, top, left, Hp, Wp, phases, name="planes"):
+def _padded_phases(x, stride, top, left, Hp, Wp, phases, name="planes", groups=1):
     """Copy x into zeros, `top` rows down and `left` columns in, each phase as one flat run; returns (N, C, P) and the row width.
 
     The copy lies in a workspace: the next one of this name takes its place.
     """
     N, C = x.shape[:2]
     height, width = -(-Hp // stride[0]), -(-Wp // stride[1])
-    slack = 2 * vector.lanes(x.dtype)                            # the last tile of a plane may read, and discard, this much beyond it
+    slack = (2 if groups == 1 else 8) * vector.lanes(x.dtype)    # the last tile of a plane may read, and discard, this much beyond it
     P = len(phases) * height * width + slack
     planes = workspace(name, N * C * P, x.dtype)[:N * C * P]
     _copy_phases(x.reshape(-1), planes, P, *x.shape[1:], np.array(phases, np.int64), *stride, top, left, height, width)

@@ -34,6 +34,6 @@ def _product(A, step, M, B):
     K, J = B.shape
     out = np.empty((1, M, 1, J), B.dtype)
     if out.size:
-        phases = np.array([[1, J, 0, 0, 0, K, 0]])
-        product.sums_of_runs(B[None], A, step, np.zeros(M, B.dtype), np.arange(K) * J, phases, 1, J, out)
+        products = (product.Product(1, J, M, 0, 0, K, 0),)
+        product.sums_of_runs(B[None], A, step, None, np.arange(K) * J, products, np.arange(M) * J, 1, J, out)
     return out[0, :, 0]

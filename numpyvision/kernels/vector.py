@@ -4,9 +4,10 @@ This is the one file that speaks LLVM. Plain loops reach a third of what these r
 of sums in registers across a loop; these do, and touch memory for their inputs only. What they compute is said in full by Python
 functions, which also run in their place under NUMBA_DISABLE_JIT=1, so that a debugger can step through a convolution:
 
-    product_tile    8 rows x 1 or 2 registers of a matrix product
+    product_tile    8 rows x 1 or 2 registers of a matrix product, or 1 row x 8
     load_panels     runs from many places, cut into pieces of 2 registers and laid together (product.py's panels)
     copy_run        neighbouring numbers, or every second one, by whole registers
+    put_run         neighbouring numbers into every place, or every second one, and not one number more
     turn_tile       LANES runs of LANES numbers, transposed: planes of pixels become pixels of channels, and back
     flush_denormals numbers below 1e-38 count as 0 from now on, or no more: a multiplication with one takes a hundred times as long
     transform_tile  M @ x @ M.T of a small square x, a fixed small matrix M (Winograd's convolution)
@@ -34,12 +35,12 @@ def lanes(dtype):
     return _REGISTER_BYTES // np.dtype(dtype).itemsize
 
 
-def _load_panels(x, x0, offsets, t0, count, panels, out, o0, step):
-    """out[o0 + p*step + t*width + j] = x[x0 + offsets[t0 + t] + p*width + j], p < panels, t < count, j < width = 2*LANES."""
+def _load_panels(x, x0, offsets, count, starts, s0, panels, out, o0, step):
+    """out[o0 + p*step + t*width + j] = x[x0 + offsets[t] + starts[s0 + p] + j], p < panels, t < count, j < width = 2*LANES."""
     width = 2 * lanes(x.dtype)
-    places = x0 + offsets[t0:t0 + count, None] + np.arange(width)
+    places = x0 + offsets[:count, None] + np.arange(width)
     for p in range(panels):
-        out[o0 + p * step:o0 + p * step + count * width] = x[places + p * width].reshape(-1)
+        out[o0 + p * step:o0 + p * step + count * width] = x[places + starts[s0 + p]].reshape(-1)
 
 
 def _copy_run(x, x0, count, out, o0, step):
@@ -49,11 +50,19 @@ def _copy_run(x, x0, count, out, o0, step):
     out[o0:o0 + len(run)] = run
 
 
-def _product_tile(a, a0, a_row, a_step, b, b0, b_step, count, start, s0, s_row, out, o0, o_row, width):
-    """out[o0 + m*o_row + j] = start[s0 + m*s_row + j] + sum over t < count of a[a0 + m*a_row + t*a_step] * b[b0 + t*b_step + j]."""
+def _put_run(x, x0, count, out, o0, step):
+    """out[o0 + i*step] = x[x0 + i], i < count."""
+    out[o0:o0 + count * step:step] = x[x0:x0 + count]
+
+
+def _product_tile(a, a0, a_row, a_step, b, b0, b_step, count, start, s0, s_row, out, o0, o_row, rows, width):
+    """out[o0 + m*o_row + j] = start[s0 + m*s_row + j] + sum over t < count of a[a0 + m*a_row + t*a_step] * b[b0 + t*b_step + j].
+
+    b_step may be a table of places instead: b[b0 + b_step[t] + j].
+    """
     j, t = np.arange(width), np.arange(count)
-    right = b[b0 + t[:, None] * b_step + j]
-    for m in range(ROWS):
+    right = b[b0 + (t * b_step if np.ndim(b_step) == 0 else b_step[:count])[:, None] + j]
+    for m in range(rows):
         out[o0 + m * o_row + j] = start[s0 + m * s_row + j] + a[a0 + m * a_row + t * a_step] @ right
 
 
@@ -88,6 +97,19 @@ class _Emit:
     def store(self, value, pointer, step=0):
         p = self.builder.gep(pointer, [_i64(step * self.lanes)])
         self.builder.store(value, self.builder.bitcast(p, self.vector.as_pointer()), align=self.itemsize)
+
+    def store_some(self, value, taken, count, pointer, step=0):
+        """Into lane j: number taken[j] of value, where there is one among the first `count`."""
+        b, i32, n = self.builder, ir.IntType(32), self.lanes
+        numbers, mask = ir.VectorType(i32, n), ir.VectorType(ir.IntType(1), n)
+        empty = ir.Constant(numbers, ir.Undefined)
+        limit = b.shuffle_vector(b.insert_element(empty, b.trunc(count, i32), i32(0)), empty, ir.Constant(numbers, [0] * n))
+        chosen = b.icmp_signed("<", ir.Constant(numbers, [2**31 - 1 if k is None else k for k in taken]), limit)
+        value = b.shuffle_vector(value, value, ir.Constant(numbers, [k or 0 for k in taken]))
+        p = b.bitcast(b.gep(pointer, [_i64(step * n)]), self.vector.as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [self.vector, self.vector.as_pointer(), i32, mask])
+        store = cgutils.get_or_insert_function(b.module, kind, f"llvm.masked.store.v{n}f{8 * self.itemsize}.p0")
+        b.call(store, [value, p, i32(self.itemsize), chosen])
 
     def broadcast(self, pointer, step=0):
         """One number in every lane."""
@@ -190,20 +212,19 @@ def _unpack(context, builder, signature, args):
 
 
 @intrinsic
-def _load_panels_llvm(typing, x, x0, offsets, t0, count, panels, out, o0, step):
+def _load_panels_llvm(typing, x, x0, offsets, count, starts, s0, panels, out, o0, step):
     i = types.int64
-    signature = types.void(x, i, offsets, i, i, i, out, i, i)
+    signature = types.void(x, i, offsets, i, starts, i, i, out, i, i)
 
     def emit(context, builder, signature, args):
-        x, x0, offsets, t0, count, panels, out, o0, step = _unpack(context, builder, signature, args)
+        x, x0, offsets, count, starts, s0, panels, out, o0, step = _unpack(context, builder, signature, args)
         e = _Emit(builder, signature.args[0].dtype)
-        width = _i64(2 * e.lanes)
-        first, target, places = e.pointer(x.data, x0), e.pointer(out.data, o0), e.pointer(offsets.data, t0)
+        first, target, starts = e.pointer(x.data, x0), e.pointer(out.data, o0), e.pointer(starts.data, s0)
         t, _, close = e.loop(count, [])
-        source, row = e.pointer(first, builder.load(e.pointer(places, t))), e.pointer(target, builder.mul(t, width))
+        source, row = e.pointer(first, builder.load(e.pointer(offsets.data, t))), e.pointer(target, builder.mul(t, _i64(2 * e.lanes)))
         p, _, close_panels = e.loop(panels, [])                                 # one long run of x, dealt out to all panels
         for j in range(2):
-            e.store(e.load(e.pointer(source, builder.mul(p, width)), j), e.pointer(row, builder.mul(p, step)), j)
+            e.store(e.load(e.pointer(source, builder.load(e.pointer(starts, p))), j), e.pointer(row, builder.mul(p, step)), j)
         close_panels([])
         close([])
         return context.get_dummy_value()
@@ -211,30 +232,32 @@ def _load_panels_llvm(typing, x, x0, offsets, t0, count, panels, out, o0, step):
     return signature, emit
 
 
-def _product_tile_of(registers):
-    """product_tile for one width of tile, in registers."""
+def _product_tile_of(registers, height=ROWS):
+    """product_tile for one width of tile, in registers, and one height."""
     if numba.config.DISABLE_JIT:
-        return lambda *args: _product_tile(*args, registers * lanes(args[0].dtype))
+        return lambda *args: _product_tile(*args, height, registers * lanes(args[0].dtype))
 
     @intrinsic
     def product_tile(typing, a, a0, a_row, a_step, b, b0, b_step, count, start, s0, s_row, out, o0, o_row):
         i = types.int64
-        signature = types.void(a, i, i, i, b, i, i, i, start, i, i, out, i, i)
+        step = b_step if isinstance(b_step, types.Array) else i
+        signature = types.void(a, i, i, i, b, i, step, i, start, i, i, out, i, i)
 
         def emit(context, builder, signature, args):
             a, a0, a_row, a_step, b, b0, b_step, count, start, s0, s_row, out, o0, o_row = _unpack(context, builder, signature, args)
             e = _Emit(builder, signature.args[0].dtype)
-            rows = [e.pointer(a.data, builder.add(a0, builder.mul(a_row, _i64(m)))) for m in range(ROWS)]
-            begins = [e.pointer(start.data, builder.add(s0, builder.mul(s_row, _i64(m)))) for m in range(ROWS)]
-            t, sums, close = e.loop(count, [e.zero()] * (ROWS * registers))
-            right = e.pointer(b.data, builder.add(b0, builder.mul(b_step, t)))
+            rows = [e.pointer(a.data, builder.add(a0, builder.mul(a_row, _i64(m)))) for m in range(height)]
+            begins = [e.pointer(start.data, builder.add(s0, builder.mul(s_row, _i64(m)))) for m in range(height)]
+            t, sums, close = e.loop(count, [e.zero()] * (height * registers))
+            place = builder.load(e.pointer(b_step.data, t)) if isinstance(signature.args[6], types.Array) else builder.mul(b_step, t)
+            right = e.pointer(b.data, builder.add(b0, place))
             vectors, at = [e.load(right, j) for j in range(registers)], builder.mul(a_step, t)
             new = []
-            for m in range(ROWS):
+            for m in range(height):
                 left = e.broadcast(e.pointer(rows[m], at))
                 new += [e.fma(left, vectors[j], sums[m * registers + j]) for j in range(registers)]
             sums = close(new)
-            for m in range(ROWS):
+            for m in range(height):
                 target = e.pointer(out.data, builder.add(o0, builder.mul(o_row, _i64(m))))
                 for j in range(registers):                      # a long sum comes in pieces: each starts small, and so is more exact
                     e.store(builder.fadd(e.load(begins[m], j), sums[m * registers + j]), target, j)
@@ -332,6 +355,34 @@ def _copy_run_of(step):
     return copy_run
 
 
+def _put_run_of(step):
+    """put_run into neighbouring places (step 1) or every second one (step 2): lanes that are no number of the run are masked off."""
+    if numba.config.DISABLE_JIT:
+        return lambda *args: _put_run(*args, step)
+
+    @intrinsic
+    def put_run(typing, x, x0, count, out, o0):
+        i = types.int64
+        signature = types.void(x, i, i, out, i)
+
+        def emit(context, builder, signature, args):
+            x, x0, count, out, o0 = _unpack(context, builder, signature, args)
+            e = _Emit(builder, signature.args[0].dtype)
+            first, target = e.pointer(x.data, x0), e.pointer(out.data, o0)
+            k, _, close = e.loop(builder.sdiv(builder.add(count, _i64(e.lanes - 1)), _i64(e.lanes)), [])
+            done = builder.mul(k, _i64(e.lanes))
+            numbers, left = e.load(e.pointer(first, done)), builder.sub(count, done)
+            for j in range(step):
+                taken = [None if lane % step else lane // step for lane in range(j * e.lanes, (j + 1) * e.lanes)]
+                e.store_some(numbers, taken, left, e.pointer(target, builder.mul(done, _i64(step))), j)
+            close([])
+            return context.get_dummy_value()
+
+        return signature, emit
+
+    return put_run
+
+
 @intrinsic
 def _flush_denormals_llvm(typing, on):
     """Set the processor's FTZ and DAZ bits (x86), on this thread."""
@@ -359,7 +410,8 @@ turn_tile = _turn_tile if numba.config.DISABLE_JIT else _turn_tile_llvm
 _has_bits = _features.get("sse2") and not numba.config.DISABLE_JIT
 flush_denormals = _flush_denormals_llvm if _has_bits else numba.njit(_leave_denormals)
 copy_run_1, copy_run_2 = _copy_run_of(1), _copy_run_of(2)
-product_tile_1, product_tile_2 = _product_tile_of(1), _product_tile_of(2)
+put_run_1, put_run_2 = _put_run_of(1), _put_run_of(2)
+product_tile_1, product_tile_2, thin_tile = _product_tile_of(1), _product_tile_of(2), _product_tile_of(8, 1)
 
 
 # ---------------------------------------------------------------------------------------------------------------- many arrays in one call
