@@ -15,6 +15,7 @@ from numpyvision import backend, check, kernels
 from numpyvision.backend import get_array_module
 from numpyvision.cache import Cache
 
+NO_SIDE = "boxes and references must have positive width and height, some have none (or NaN); drop them with remove_small first"
 DELTA_CLIP = math.log(1000 / 16)         # a 16 px anchor may grow to 1000 px; beyond that exp() explodes early in training
 
 
@@ -24,17 +25,23 @@ def encode_boxes_forward(boxes, references, weights=(1, 1, 1, 1)):
     A box or a reference without width or height has no logarithm: ValueError. Caches boxes, references and weights.
     """
     check_pair("boxes", boxes, references)
+    cache = Cache(boxes=boxes, references=references, weights=tuple(weights))
+    if backend.compiled(boxes, references):
+        pair = flat(boxes, references)
+        ratios, empty = kernels.boxes.ratios(*pair)
+        check.require(empty == 0, NO_SIDE)
+        return kernels.boxes.encode(*pair, factors(weights, boxes.dtype), np.log(ratios)).reshape(boxes.shape), cache
     (bx, by, bw, bh), (px, py, pw, ph) = centre_and_size(boxes), centre_and_size(references)
     xp = get_array_module(boxes, references)
-    check.require(all(bool((side > 0).all()) for side in (bw, bh, pw, ph)),
-                  "boxes and references must have positive width and height, some have none (or NaN); drop them with remove_small first")
+    check.require(all(bool((side > 0).all()) for side in (bw, bh, pw, ph)), NO_SIDE)
     deltas = (bx - px) / pw, (by - py) / ph, xp.log(bw / pw), xp.log(bh / ph)
-    out = xp.stack([d * weight for d, weight in zip(deltas, weights, strict=True)], axis=-1)
-    return out, Cache(boxes=boxes, references=references, weights=tuple(weights))
+    return xp.stack([d * weight for d, weight in zip(deltas, weights, strict=True)], axis=-1), cache
 
 
 def encode_boxes_backward(dout, cache):
     """dout (N, 4) -> dboxes (N, 4), dreferences (N, 4). A wider reference makes both the way and the growth look smaller."""
+    if backend.compiled(dout, cache.boxes, cache.references):
+        return unflat(dout, *kernels.boxes.encode_backward(*flat(dout, cache.boxes, cache.references), factors(cache.weights, dout.dtype)))
     (bx, by, bw, bh), (px, py, pw, ph) = centre_and_size(cache.boxes), centre_and_size(cache.references)
     dx, dy, dw, dh = (dout[..., k] * weight for k, weight in enumerate(cache.weights))
     dboxes = dx / pw, dy / ph, dw / bw, dh / bh
@@ -48,13 +55,17 @@ def decode_boxes_forward(deltas, references, weights=(1, 1, 1, 1)):
     dw and dh are clipped at DELTA_CLIP from above. Caches deltas, references and weights.
     """
     check_pair("deltas", deltas, references)
+    cache = Cache(deltas=deltas, references=references, weights=tuple(weights))
+    if backend.compiled(deltas, references):
+        (d, p), w = flat(deltas, references), factors(weights, deltas.dtype)
+        growth = np.exp(kernels.boxes.growths(d, w, w.dtype.type(DELTA_CLIP)))
+        return kernels.boxes.decode(d, p, w, growth).reshape(deltas.shape), cache
     xp = get_array_module(deltas, references)
     px, py, pw, ph = centre_and_size(references)
     x, y = px + pw * (deltas[..., 0] / weights[0]), py + ph * (deltas[..., 1] / weights[1])
     w = pw * xp.exp(xp.minimum(deltas[..., 2] / weights[2], DELTA_CLIP))
     h = ph * xp.exp(xp.minimum(deltas[..., 3] / weights[3], DELTA_CLIP))
-    out = xp.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], axis=-1)
-    return out, Cache(deltas=deltas, references=references, weights=tuple(weights))
+    return xp.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], axis=-1), cache
 
 
 def decode_boxes_backward(dout, cache):
@@ -62,6 +73,9 @@ def decode_boxes_backward(dout, cache):
 
     No gradient to a dw or dh that was clipped, at DELTA_CLIP or beyond, after division by its weight. cache: deltas, references, weights.
     """
+    if backend.compiled(dout, cache.deltas, cache.references):
+        limits = factors(cache.weights, dout.dtype), dout.dtype.type(DELTA_CLIP)
+        return unflat(dout, *kernels.boxes.decode_backward(*flat(dout, cache.deltas, cache.references), *limits))
     xp = get_array_module(dout)
     px, py, pw, ph = centre_and_size(cache.references)
     tx, ty, tw, th = (cache.deltas[..., k] / weight for k, weight in enumerate(cache.weights))
@@ -87,6 +101,8 @@ def clip_boxes_forward(boxes, image_size):
 def clip_boxes_backward(dout, cache):
     """dout (N, 4) -> dboxes (N, 4): a side that was cut stays on the border however the box moves, so it has no gradient."""
     xp, (H, W), boxes = get_array_module(dout), cache.image_size, cache.boxes
+    if backend.compiled(dout, boxes) and dout.shape == boxes.shape and boxes.shape[1] == 4:
+        return kernels.boxes.clip_backward(*flat(dout, boxes), boxes.dtype.type(W), boxes.dtype.type(H)).reshape(dout.shape)
     sides = (xp.where((boxes[:, k] >= 0) & (boxes[:, k] <= (W, H)[k % 2]), dout[:, k], 0) for k in range(4))
     return xp.stack(list(sides), axis=-1)
 
@@ -100,6 +116,22 @@ def centre_and_size(boxes):
 def to_corners_gradient(dx, dy, dw, dh):
     """The gradient to centre and size, seen from the corners: x = (x1 + x2) / 2, w = x2 - x1 -> (..., 4)."""
     return get_array_module(dx).stack([dx / 2 - dw, dy / 2 - dh, dx / 2 + dw, dy / 2 + dh], axis=-1)
+
+
+def flat(*arrays):
+    """What a kernel takes: every array on one axis."""
+    return [np.ascontiguousarray(a).reshape(-1) for a in arrays]
+
+
+def unflat(like, *arrays):
+    """Back to the shape of `like`."""
+    return tuple(a.reshape(like.shape) for a in arrays)
+
+
+def factors(weights, dtype):
+    """The four weights as a kernel takes them."""
+    check.require(len(weights) == 4, f"weights must be four numbers, for dx, dy, dw and dh, got {weights!r}")
+    return np.array(weights, dtype)
 
 
 def check_pair(name, a, references):
