@@ -31,13 +31,27 @@ BOXES = np.array([[0, 0, 4, 4], [1, 1, 5, 5], [9, 9, 12, 14]], np.float32)
 
 # ---------------------------------------------------------------------------------------------------------------- what is compiled
 def find_boxes():
-    """Clipping, IoU, matching and both NMS."""
+    """Encoding, decoding, clipping, IoU, matching and both NMS."""
     from numpyvision.boxes import iou, matching, nms
     from numpyvision.ops import box_transform
+    box_transform.encode_boxes_forward(BOXES, BOXES)
+    box_transform.decode_boxes_forward(BOXES, BOXES)
     box_transform.clip_boxes_forward(BOXES, (8, 8))
     matching.match_boxes(iou.box_iou(BOXES, BOXES), 0.7, 0.3, allow_low_quality=True)
     nms.nms(BOXES, BOXES[:, 0], 0.5)
     nms.batched_nms(BOXES, BOXES[:, 0], np.arange(3), 0.5)
+
+
+def search_selectively():
+    """The proposals of the oldest detectors."""
+    from numpyvision.proposals import selective_search
+    selective_search.selective_search(np.random.default_rng(0).random((3, 32, 32), np.float32))
+
+
+def add_maps():
+    """The sum of two maps."""
+    from numpyvision.ops import activation
+    activation.add(BOXES, BOXES)
 
 
 def update_weights():
@@ -71,17 +85,20 @@ ROWS = {
     "max_unpool2d": [case("max_unpool2d", x=randn(1, 1, 2, 2), indices=fixed([[[[0, 2], [8, 10]]]], np.int64))],
     "global_avg_pool": [case("global_avg_pool", x=randn(2, 3, 4, 5))],
     "boxes": find_boxes,
+    "selective search": search_selectively,
     "scene": draw_scene,
+    "add": add_maps,
     "relu": [case("relu", x=distinct(2, 3, 4, 5)), case("relu", x=distinct(4, 5))],
     "linear": [case("linear", x=randn(3, 5), w=randn(5, 4), b=randn(4))],                         # the loops of "any convolution"
     "optimiser": update_weights,
 }
-EVERY_MODEL = {"any convolution", "3x3 convolution", "norm", "relu", "scene", "optimiser"}
+EVERY_MODEL = {"any convolution", "3x3 convolution", "norm", "relu", "add", "scene", "optimiser"}
 REGIONS = {"roi_align", "linear", "cross-entropy", "sigmoid_bce", "smooth_l1", "boxes", "upsample_nearest"}
 MAPS = {"max_pool2d", "cross-entropy of maps"}
 MORE = {"classifier": {"linear", "cross-entropy", "global_avg_pool"}, "sliding_window": {"linear", "cross-entropy", "max_pool2d"},
         "fcn": MAPS, "deconvnet": MAPS | {"max_unpool2d"},
-        **dict.fromkeys(["slow_rcnn", "fast_rcnn", "faster_rcnn", "mask_rcnn", "keypoint_rcnn", "joint_rcnn"], REGIONS)}
+        **dict.fromkeys(["slow_rcnn", "fast_rcnn"], REGIONS | {"selective search"}),
+        **dict.fromkeys(["faster_rcnn", "mask_rcnn", "keypoint_rcnn", "joint_rcnn"], REGIONS)}
 
 
 def compile_row(name):

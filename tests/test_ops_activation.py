@@ -1,4 +1,4 @@
-"""ReLU and sigmoid."""
+"""ReLU, sigmoid and the sum of two maps."""
 import numpy as np
 import pytest
 
@@ -45,6 +45,19 @@ def test_relu_of_no_axes_and_of_nothing(mode):
     assert activation.relu_forward(np.array(-1.))[0].shape == ()
     out, cache = activation.relu_forward(np.zeros((0, 3)))
     assert activation.relu_backward(out, cache).shape == (0, 3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sums_equal_numpys_bit_for_bit(dtype):
+    rng = np.random.default_rng(0)
+    x, y = (rng.standard_normal((3, 5, 67, 41)).astype(dtype) for _ in range(2))
+    x[0, 0, 0, :3], y[0, 0, 0, :3] = [np.nan, np.inf, np.inf], [1, 1, -np.inf]
+    for a, b in ((x, y), (x.transpose(0, 1, 3, 2), y.transpose(0, 1, 3, 2)), (x, y[0]), (x[:0], y[:0]), (x, y.astype(np.float64))):
+        with np.errstate(invalid="ignore"):
+            expected = a + b
+            out = activation.add(a, b)
+        np.testing.assert_array_equal(out, expected)
+        assert out.dtype == expected.dtype and not np.shares_memory(out, a)
 
 
 def test_sigmoid_by_hand_and_far_out():

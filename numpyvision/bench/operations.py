@@ -14,6 +14,7 @@ import numpy as np
 
 from numpyvision import backend, contract
 from numpyvision.boxes import iou, matching, nms
+from numpyvision.ops import activation
 from numpyvision.training import optim
 
 COMPOSED = ("rpn_losses",)                 # operations that are others in a row: a line of their own would say nothing
@@ -269,7 +270,8 @@ def add_tasks(others, quick):
     """h + skip, as a residual block and a pyramid do it."""
     for shape in (SMALL, MIDDLE) if quick else (SMALL, MIDDLE, LARGE):
         a, b = (np.random.default_rng(i).standard_normal(shape, np.float32) for i in range(2))
-        yield plain("add", "x".join(map(str, shape)), "add", lambda a=a, b=b: a + b, (a, b), others, 3 * a.nbytes, two_ways=False)
+        yield plain("add", "x".join(map(str, shape)), "add", lambda a=a, b=b: activation.add(a, b), (a, b), others, 3 * a.nbytes,
+                    two_ways=False)
 
 
 def iou_tasks(others, quick):

@@ -27,7 +27,7 @@ def box_iou(boxes1, boxes2):
     """
     boxes1, boxes2 = _same_kind(boxes1, boxes2)
     if backend.compiled(boxes1, boxes2):
-        return kernels.boxes.box_iou(np.ascontiguousarray(boxes1), np.ascontiguousarray(boxes2))
+        return kernels.boxes.box_iou(*(np.require(a, requirements="CW") for a in (boxes1, boxes2)))    # read-only: compiled once more
     xp = backend.get_array_module(boxes1, boxes2)
     inter = box_intersection(boxes1, boxes2)                                           # (N, M)
     union = convert.box_area(boxes1)[:, None] + convert.box_area(boxes2)[None, :] - inter

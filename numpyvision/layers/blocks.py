@@ -11,7 +11,7 @@ from numpyvision.cache import NoCache, new_cache
 from numpyvision.layers.base import Layer
 from numpyvision.layers.conv import Conv2d
 from numpyvision.layers.norm import make_norm
-from numpyvision.ops.activation import relu_backward, relu_forward
+from numpyvision.ops.activation import add, relu_backward, relu_forward
 
 
 class ConvNorm(Layer):
@@ -58,7 +58,7 @@ class BasicBlock(Layer):
         h, cache["relu1"] = relu_forward(h)
         h, cache["conv2"] = self.conv2.forward(h, train)
         skip, cache["shortcut"] = self.shortcut.forward(x, train)
-        out, cache["relu2"] = relu_forward(h + skip)
+        out, cache["relu2"] = relu_forward(add(h, skip))
         return out, cache
 
     def backward(self, dout, cache):
@@ -89,7 +89,7 @@ class Bottleneck(Layer):
         h, cache["relu2"] = relu_forward(h)
         h, cache["conv3"] = self.conv3.forward(h, train)
         skip, cache["shortcut"] = self.shortcut.forward(x, train)
-        out, cache["relu3"] = relu_forward(h + skip)
+        out, cache["relu3"] = relu_forward(add(h, skip))
         return out, cache
 
     def backward(self, dout, cache):

@@ -10,6 +10,7 @@ from numpyvision.cache import Cache, new_cache
 from numpyvision.layers.base import Layer
 from numpyvision.layers.conv import Conv2d
 from numpyvision.ops import resize
+from numpyvision.ops.activation import add
 
 
 class FPN(Layer):
@@ -57,7 +58,7 @@ def top_down_forward(*laterals):
     M, up = [laterals[-1].copy()], []
     for lateral in reversed(laterals[:-1]):                             # coarse to fine: each level adds to what came from above
         upsampled, cache = resize.upsample_nearest_forward(M[0], 2)
-        M.insert(0, lateral + upsampled)
+        M.insert(0, add(lateral, upsampled))
         up.insert(0, cache)
     return tuple(M), Cache(up=up)
 

@@ -19,6 +19,7 @@ from numpyvision.layers.vgg import VGG, ConvNormReLU
 from numpyvision.losses import classification
 from numpyvision.models.images import SPREAD, centre
 from numpyvision.models.pixels import class_maps, pixel_labels, thin_out
+from numpyvision.ops.activation import add
 
 LOSSES = ("loss_semantic",)
 FINEST = {"32s": 5, "16s": 4, "8s": 3, "4s": 2, "2s": 1}               # the level of the last skip, by the stride of its map
@@ -61,7 +62,7 @@ class FCN(Layer):
         for l in range(L, self.finest, -1):                            # coarse to fine: twice as large, plus what the finer map says
             s, cache["up", l] = self.up[l].forward(s, indices[l - 1:l], train)
             skip, cache["score", l - 1] = self.score[l - 1].forward(P[l - 2], train)
-            s = s + skip
+            s = add(s, skip)
         s, cache["up", self.finest] = self.up[self.finest].forward(s, indices[:self.finest][::-1], train)
         return s, cache
 
