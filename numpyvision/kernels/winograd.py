@@ -16,6 +16,9 @@ Inside, LANES neighbouring channels share a register; a pixel of an image (N, C,
 tiles of one image, a *block* as many strips as keep the second-level cache busy; a task (one thread) works off whole blocks in its own part
 of a workspace: strip (pixels, LANES) -> values (36, tiles, C) -> products (36, tiles, F) -> strip -> out.
 
+With many tiles all filters are taken to their points first. With few that would take longest: U is four times as large as w, and leaves the
+cache before it is used. Then all tiles are one block, and a task takes a panel of filters to its points, multiplies, and forgets them.
+
 Shapes here: N images, C and F channels in and out, th x tw tiles an image; U (36, C, F) filters at the points, in panels of 2 registers.
 """
 from collections import namedtuple
@@ -64,12 +67,15 @@ def pays_forward(x, w_shape, padding):
     return tiles >= 16 or F * C < 256 * 256
 
 
-# How the tiles lie in x (side IN) or out (side OUT). channels: those that one task looks at, of `total`.
-Image = namedtuple("Image", "channels total height width top left side planes places")
-Plan = namedtuple("Plan", "th tw R Q down across strips per_block blocks tasks tiles size")
+# How the tiles lie in x (side IN) or out (side OUT).
+Image = namedtuple("Image", "channels height width top left side planes places")
+# R to blocks: the strips. v_step, p_step, u_step: from one point to the next in values, products and U. values, products, points: where
+# they begin in a task's part of the workspace, which holds `size` numbers.
+Plan = namedtuple("Plan", "th tw R Q down across strips per_block blocks tasks slices v_step p_step u_step values products points size")
 Taps = namedtuple("Taps", "channel filter source target")     # the taps from channel c to filter f begin at w[c*channel + f*filter]
 FILTERS, FORWARD, PRODUCTS, WEIGHTS, SLICE, SLICE_WEIGHTS = range(6)                 # the jobs of _spread
-FEW = 128                                                      # tiles for each thread: with fewer, threads share out the filters
+FEW = 64                                                       # tiles in one block: up to so many, tasks share out the filters
+PIECE = 64                                                     # channels of x at a time, then
 
 
 def conv2d(x, w, b, padding):
@@ -86,51 +92,35 @@ def conv2d_dx(dout, w, padding):
 
 def conv2d_dw(dout, x, padding):
     """Gradient to w: dout (N, F, Ho, Wo), x (N, C, H, W) -> (F, C, 3, 3)."""
-    F, C, threads = dout.shape[1], x.shape[1], numba.get_num_threads()
-    slices = _slices(x.shape, F, *padding, threads)
-    source, target, plan = _plan(x.shape, F, *padding, threads, slices)
-    tasks = slices if slices > 1 else plan.tasks
-    dw, sums = np.empty((F, C, 3, 3), np.float32), workspace("points", tasks * POINTS * target.channels * C)
-    rest = dw.reshape(-1), NOTHING, workspace("blocks", tasks * plan.size), source, target, TAPS_OUT, plan
-    _spread(SLICE_WEIGHTS if slices > 1 else PRODUCTS, tasks, x.reshape(-1), dout.reshape(-1), sums, *rest)
-    if slices == 1:
-        _spread(WEIGHTS, F, x.reshape(-1), dout.reshape(-1), sums, *rest)
+    F, C = dout.shape[1], x.shape[1]
+    source, target, plan = _plan(x.shape, F, *padding, numba.get_num_threads())
+    dw, sums = np.empty((F, C, 3, 3), np.float32), NOTHING if plan.slices else workspace("points", plan.tasks * POINTS * plan.u_step)
+    rest = x.reshape(-1), dout.reshape(-1), sums, dw.reshape(-1), NOTHING, workspace("blocks", plan.tasks * plan.size)
+    _spread(SLICE_WEIGHTS if plan.slices else PRODUCTS, plan.tasks, *rest, source, target, TAPS_OUT, plan)
+    if not plan.slices:
+        _spread(WEIGHTS, F, *rest, source, target, TAPS_OUT, plan)
     return dw
 
 
 def _convolve(x, w, bias, taps, padding):
     """The forward sum, its filters read from w through `taps`."""
-    threads = numba.get_num_threads()
-    slices = _slices(x.shape, len(bias), *padding, threads)
-    source, target, plan = _plan(x.shape, len(bias), *padding, threads, slices)
-    tasks = slices if slices > 1 else plan.tasks
+    source, target, plan = _plan(x.shape, len(bias), *padding, numba.get_num_threads())
     out = np.empty((len(x), len(bias), target.height, target.width), np.float32)
-    U, blocks = workspace("points", POINTS * x.shape[1] * len(bias)), workspace("blocks", tasks * plan.size)
-    rest = x.reshape(-1), out.reshape(-1), U, w.reshape(-1), bias, blocks, source, target, taps, plan
-    if slices == 1:
-        _spread(FILTERS, x.shape[1], *rest)
-    _spread(SLICE if slices > 1 else FORWARD, tasks, *rest)
+    U = NOTHING if plan.slices else workspace("points", POINTS * plan.u_step)
+    rest = x.reshape(-1), out.reshape(-1), U, w.reshape(-1), bias, workspace("blocks", plan.tasks * plan.size), source, target, taps, plan
+    if not plan.slices:
+        _spread(FILTERS, plan.tasks, *rest)
+    _spread(SLICE if plan.slices else FORWARD, plan.tasks, *rest)
     return out
 
 
 @lru_cache(maxsize=512)
-def _slices(x_shape, F, py, px, threads):
-    """Into how many slices of filters the work is cut, one for a thread, instead of cutting the image: 1 for none.
-
-    Shared by tiles, each thread fetches all of U, half of it out of the other's cache; shared by filters, each transforms all pixels.
-    Measured on two threads, in ms: 96 -> 96 channels at 4x8x8 0.24 by tiles and 0.10 by filters, 512 -> 512 at 25x38 14 and 8.2,
-    64 -> 64 at 4x32x32 0.51 and 0.48, at 4x64x64 1.61 and 1.72; 32 -> 32 at 8x32x32 0.28 and 0.34.
-    """
-    tiles = x_shape[0] * -(-(x_shape[2] + 2 * py - 2) // OUT) * -(-(x_shape[3] + 2 * px - 2) // OUT)
-    return threads if tiles <= FEW * threads and F % (LANES * threads) == 0 and F >= PANEL * threads else 1
-
-
-@lru_cache(maxsize=512)
-def _plan(x_shape, F, py, px, threads, slices):
+def _plan(x_shape, F, py, px, threads):
     """How the tiles lie in x and in out, how they are cut into strips and blocks, and how the blocks are shared out."""
-    (N, C, H, W), total, F, threads = x_shape, F, F // slices, threads if slices == 1 else 1
+    N, C, H, W = x_shape
     Ho, Wo = H + 2 * py - 2, W + 2 * px - 2
     th, tw = -(-Ho // OUT), -(-Wo // OUT)
+    slices = min(threads, F // LANES) if N * th * tw <= FEW else 0
     most = 32 if C + F < 256 else 48                                               # tiles in a block; many filters: read U less often
     most = max(ROWS, min(most, -(-N * th * tw // threads)))
     across = -(-tw // most)
@@ -138,14 +128,17 @@ def _plan(x_shape, F, py, px, threads, slices):
     down = -(-th // max(1, min(th, most // Q))) if across == 1 else th
     R = -(-th // down)
     strips = N * down * across
-    per_block = max(1, most // (R * Q))
+    per_block = strips if slices else max(1, most // (R * Q))
     rounds = -(-strips // (per_block * threads))
-    per_block = -(-strips // (rounds * threads))                                   # as many blocks for every thread
+    per_block = strips if slices else -(-strips // (rounds * threads))             # as many blocks for every thread
     blocks = -(-strips // per_block)
     tiles = -(-per_block * R * Q // ROWS) * ROWS
-    size = (OUT * R + 2) * (OUT * Q + 2) * LANES + POINTS * (tiles * (C + F) + 2 * LANES)
-    plan = Plan(th, tw, R, Q, down, across, strips, per_block, blocks, min(threads, blocks), tiles, size)
-    return Image(C, C, H, W, py, px, IN, *_places(H, W, IN, R, Q)), Image(F, total, Ho, Wo, 0, 0, OUT, *_places(Ho, Wo, OUT, R, Q)), plan
+    many, few, taps = (-(-F // LANES // slices) * LANES, min(C, PIECE), min(C, PIECE) * PANEL) if slices else (F, C, C * F)
+    steps = [n + LANES for n in (tiles * few, tiles * many, taps)]                 # + LANES: a power of two would fill one set of the cache
+    sizes = [(OUT * R + 2) * (OUT * Q + 2) * LANES, *[POINTS * step for step in steps[:3 if slices else 2]]]
+    starts = [sum(sizes[:k]) for k in range(1, 4)]
+    plan = Plan(th, tw, R, Q, down, across, strips, per_block, blocks, slices or min(threads, blocks), slices, *steps, *starts, sum(sizes))
+    return Image(C, H, W, py, px, IN, *_places(H, W, IN, R, Q)), Image(F, Ho, Wo, 0, 0, OUT, *_places(Ho, Wo, OUT, R, Q)), plan
 
 
 def _places(height, width, side, R, Q):
@@ -170,86 +163,135 @@ NOTHING = np.empty(0, np.float32)
 def _spread(job, count, x, y, points, w, bias, work, source, target, taps, plan):
     """The jobs that are shared between threads, in one loop, because compiling a parallel loop takes a second.
 
-    FILTERS   points (U) of one channel from w                   FORWARD  one task's blocks of y (out) from x, points (U), bias
-    PRODUCTS  one task's points (sums) from x and y (dout)       WEIGHTS  w (dw) of one filter from all tasks' points
-    SLICE     FILTERS and FORWARD for one slice of filters       SLICE_WEIGHTS  PRODUCTS and WEIGHTS for one slice
+    FILTERS   points (U) of one task's channels from w       FORWARD  one task's blocks of y (out) from x, points (U), bias
+    PRODUCTS  one task's points (sums) from x and y (dout)   WEIGHTS  w (dw) of one filter from all tasks' points
+    SLICE     one task's channels of y from x, w and bias    SLICE_WEIGHTS  w (dw) of one task's filters from x and y
     """
     for part in prange(count):
         k = np.int64(part)                                                         # prange counts in unsigned numbers
-        C, F = source.channels, target.channels
-        first, u0 = k * F, k * POINTS * F * C                                      # of a slice: its first filter, its part of points
         flush_denormals(True)
         if job == FILTERS:
-            _filters_to_points(k, w, 0, points, 0, C, F, taps)
+            C, F, c = source.channels, target.channels, source.channels * k // count
+            for f in range(0, F, PANEL):
+                many, u = min(PANEL, F - f), f * C + c * min(PANEL, F - f)
+                _filters_to_points(w, c * taps.channel + f * taps.filter, C * (k + 1) // count - c, many, points, u, plan.u_step, taps)
         elif job == WEIGHTS:
-            _points_to_weights(k, points, 0, w, k, C, F, plan.tasks, taps)
+            _add_sums(k, points, source.channels, plan)
+            _points_to_weights(points, k * source.channels, w, k * source.channels * 9, source.channels, plan.u_step, taps)
         elif job == SLICE:
-            for c in range(C):
-                _filters_to_points(c, w, first * taps.filter, points, u0, C, F, taps)
-            _blocks(k, 0, plan.blocks, FORWARD, x, y, first, points, u0, bias, work, source, target, plan)
+            _slice(k, x, y, w, bias, work, source, target, taps, plan)
         elif job == SLICE_WEIGHTS:
-            _blocks(k, 0, plan.blocks, PRODUCTS, x, y, first, points, u0, bias, work, source, target, plan)
-            for f in range(F):
-                _points_to_weights(f, points, u0, w, first + f, C, F, 1, taps)
+            _slice_weights(k, x, y, w, work, source, target, taps, plan)
         else:
-            begin, end = plan.blocks * k // plan.tasks, plan.blocks * (k + 1) // plan.tasks
-            _blocks(k, begin, end, job, x, y, 0, points, u0 if job == PRODUCTS else 0, bias, work, source, target, plan)
+            _blocks(k, job, x, y, points, bias, work, source, target, plan)
         flush_denormals(False)
 
 
 @jit
-def _blocks(task, begin, end, job, x, y, first, points, u0, bias, work, source, target, plan):
-    """One task's blocks of FORWARD or PRODUCTS, for the channels of y from `first` on, whose points begin at u0."""
+def _blocks(task, job, x, y, points, bias, work, source, target, plan):
+    """One task's blocks of FORWARD or PRODUCTS."""
     C, F = source.channels, target.channels
     strip = task * plan.size
-    values = strip + (OUT * plan.R + 2) * (OUT * plan.Q + 2) * LANES
-    v_step, p_step = plan.tiles * C + LANES, plan.tiles * F + LANES               # + LANES: a power of two would fill one set of the cache
-    products = values + POINTS * v_step
-    if job == PRODUCTS:
-        points[u0:u0 + POINTS * F * C] = 0
+    values, products, sums = strip + plan.values, strip + plan.products, task * POINTS * plan.u_step
+    begin, end = plan.blocks * task // plan.tasks, plan.blocks * (task + 1) // plan.tasks
     for block in range(begin, end):
         strips = range(block * plan.per_block, min(plan.strips, (block + 1) * plan.per_block))
         count = np.int64(0)
         for s in strips:
             if job == PRODUCTS:
-                _strip_to_points(s, y, first, target, work, strip, products, p_step, count, plan)
-            count = _strip_to_points(s, x, 0, source, work, strip, values, v_step, count, plan)
+                _strip_to_points(s, y, 0, F, target, work, strip, products, plan.p_step, count, plan)
+            count = _strip_to_points(s, x, 0, C, source, work, strip, values, plan.v_step, count, plan)
         if job == PRODUCTS:
-            _add_products(work, values, v_step, products, p_step, count, points, u0, C, F)
+            _add_products(work, values, products, F, count, points, sums, C, F, block > begin, plan)
             continue
-        _multiply_points(work, values, v_step, products, p_step, count, points, u0, bias, first, C, F)
+        _multiply_points(work, values, C, products, F, count, points, 0, bias, 0, F, False, plan)
         count = np.int64(0)
         for s in strips:
-            count = _products_to_strip(s, y, first, target, work, strip, products, p_step, count, plan)
+            count = _products_to_strip(s, y, 0, F, target, work, strip, products, plan.p_step, count, plan)
 
 
 @jit
-def _multiply_points(work, values, v_step, products, p_step, count, U, u0, bias, first, C, F):
-    """products (36, tiles, F) = values (36, tiles, C) @ U (36, C, F), U from u0 on, and the bias of channel `first` and the next."""
-    zeros = np.zeros(first + F, np.float32)
-    for point in range(POINTS):
-        start = bias if point == ONE else zeros
+def _slice(task, x, y, w, bias, work, source, target, taps, plan):
+    """One task's channels of out: U only ever exists for PIECE channels and PANEL filters, which stay in the second-level cache."""
+    first, F = _share(task, target.channels, plan)
+    strip = task * plan.size
+    values, products, U = strip + plan.values, strip + plan.products, strip + plan.points
+    count = np.int64(0)
+    for c in range(0, source.channels, PIECE):
+        C = min(PIECE, source.channels - c)
+        count = np.int64(0)
+        for s in range(plan.strips):
+            count = _strip_to_points(s, x, c, C, source, work, strip, values, plan.v_step, count, plan)
         for f in range(0, F, PANEL):
-            u = u0 + (point * F + f) * C
-            for t in range(0, count, ROWS):                                        # the last step may multiply rows that hold no tile
-                a, o = values + point * v_step + t * C, products + point * p_step + t * F + f
-                if f + PANEL <= F:
-                    product_tile_2(work, a, C, 1, U, u, PANEL, C, start, first + f, 0, work, o, F)
-                else:
-                    product_tile_1(work, a, C, 1, U, u, LANES, C, start, first + f, 0, work, o, F)
+            many = min(PANEL, F - f)
+            _filters_to_points(w, c * taps.channel + (first + f) * taps.filter, C, many, work, U, plan.u_step, taps)
+            _multiply_points(work, values, C, products + f, F, count, work, U, bias, first + f, many, c > 0, plan)
+    count = np.int64(0)
+    for s in range(plan.strips):
+        count = _products_to_strip(s, y, first, F, target, work, strip, products, plan.p_step, count, plan)
 
 
 @jit
-def _add_products(work, values, v_step, grads, g_step, count, sums, s0, C, F):
-    """sums (36, F, C) += grads (36, tiles, F).T @ values (36, tiles, C)."""
+def _slice_weights(task, x, y, dw, work, source, target, taps, plan):
+    """The dw of one task's filters, the sums over all tiles for PIECE channels and LANES filters at a time."""
+    first, F = _share(task, target.channels, plan)
+    strip = task * plan.size
+    values, grads, sums = strip + plan.values, strip + plan.products, strip + plan.points
+    count = np.int64(0)
+    for s in range(plan.strips):
+        count = _strip_to_points(s, y, first, F, target, work, strip, grads, plan.p_step, count, plan)
+    for c in range(0, source.channels, PIECE):
+        C = min(PIECE, source.channels - c)
+        count = np.int64(0)
+        for s in range(plan.strips):
+            count = _strip_to_points(s, x, c, C, source, work, strip, values, plan.v_step, count, plan)
+        for f in range(0, F, LANES):
+            _add_products(work, values, grads + f, F, count, work, sums, C, LANES, False, plan)
+            for i in range(LANES):
+                _points_to_weights(work, sums + i * C, dw, ((first + f + i) * source.channels + c) * 9, C, plan.u_step, taps)
+
+
+@jit
+def _share(task, channels, plan):
+    """The first of a task's channels, and how many it has: whole registers."""
+    first, last = channels // LANES * task // plan.slices * LANES, channels // LANES * (task + 1) // plan.slices * LANES
+    return first, last - first
+
+
+@jit
+def _multiply_points(work, values, C, products, row, count, U, u0, bias, first, F, more, plan):
+    """products (36, tiles, F of a row) = values (36, tiles, C) @ U (36, C, F), U from u0 on, and the bias of channel `first` and the next.
+
+    more: added to what is there, instead of the bias.
+    """
+    zeros = np.zeros(PANEL, np.float32)
+    for point in range(POINTS):
+        for f in range(0, F, PANEL):
+            u = u0 + point * plan.u_step + f * C
+            start, s0 = (bias, first + f) if point == ONE else (zeros, 0)
+            for t in range(0, count, ROWS):                                        # the last step may multiply rows that hold no tile
+                a, o = values + point * plan.v_step + t * C, products + point * plan.p_step + t * row + f
+                if more:
+                    start, s0 = work, o
+                if f + PANEL <= F:
+                    product_tile_2(work, a, C, 1, U, u, PANEL, C, start, s0, row if more else 0, work, o, row)
+                else:
+                    product_tile_1(work, a, C, 1, U, u, LANES, C, start, s0, row if more else 0, work, o, row)
+
+
+@jit
+def _add_products(work, values, grads, row, count, sums, s0, C, F, more, plan):
+    """sums (36, F, C), from s0 on, = grads (36, tiles, F of a row).T @ values (36, tiles, C). more: added to what is there."""
+    zeros = np.zeros(PANEL, np.float32)
     for point in range(POINTS):
         for f in range(0, F, ROWS):
             for c in range(0, C, PANEL):
-                a, b, o = grads + point * g_step + f, values + point * v_step + c, s0 + (point * F + f) * C + c
+                a, b, o = grads + point * plan.p_step + f, values + point * plan.v_step + c, s0 + point * plan.u_step + f * C + c
+                start, begin, step = (sums, o, C) if more else (zeros, 0, 0)
                 if c + PANEL <= C:
-                    product_tile_2(work, a, 1, F, work, b, C, count, sums, o, C, sums, o, C)
+                    product_tile_2(work, a, 1, row, work, b, C, count, start, begin, step, sums, o, C)
                 else:
-                    product_tile_1(work, a, 1, F, work, b, C, count, sums, o, C, sums, o, C)
+                    product_tile_1(work, a, 1, row, work, b, C, count, start, begin, step, sums, o, C)
 
 
 @jit
@@ -261,16 +303,16 @@ def _origin(s, plan):
 
 
 @jit
-def _strip_to_points(s, x, first, image, work, strip, values, step, count, plan):
-    """The tiles of strip s of x or of dout, channels from `first` on, at the 36 points, behind `count` tiles of the block.
+def _strip_to_points(s, x, first, C, image, work, strip, values, step, count, plan):
+    """The tiles of strip s of x or of dout, C channels from `first` on, at the 36 points, behind `count` tiles of the block.
 
     Returns the new count.
     """
     n, y, q, rows, cols = _origin(s, plan)
-    C, border = image.channels, image.side - OUT
+    border = image.side - OUT
     pitch = OUT * plan.Q + border
     for c in range(0, C, LANES):
-        _load_strip(x, (n * image.total + first + c) * image.height * image.width, image, y * OUT - image.top, q * OUT - image.left,
+        _load_strip(x, (n * image.channels + first + c) * image.height * image.width, image, y * OUT - image.top, q * OUT - image.left,
                     rows * OUT + border, cols * OUT + border, work, strip, pitch)
         at = values + count * C + c
         for i in range(rows):
@@ -310,13 +352,13 @@ def _load_strip(x, plane, image, h0, w0, rows, cols, work, strip, pitch):
 
 
 @jit
-def _products_to_strip(s, out, first, image, work, strip, products, step, count, plan):
-    """Strip s of out (N, F, Ho, Wo), channels from `first` on, from the products at the 36 points.
+def _products_to_strip(s, out, first, F, image, work, strip, products, step, count, plan):
+    """Strip s of out, F channels from `first` on, from the products at the 36 points.
 
     Returns how many tiles of the block are done.
     """
     n, y, q, rows, cols = _origin(s, plan)
-    F, Ho, Wo, planes, places, pitch = image.channels, image.height, image.width, image.planes, image.places, OUT * plan.Q
+    Ho, Wo, planes, places, pitch = image.height, image.width, image.planes, image.places, OUT * plan.Q
     height, width = min(rows * OUT, Ho - y * OUT), min(cols * OUT, Wo - q * OUT)
     whole = width == Wo
     length = height * Wo if whole else width
@@ -327,7 +369,7 @@ def _products_to_strip(s, out, first, image, work, strip, products, step, count,
                 products_to_pixels(work, at, IN * step, step, work, strip + (i * OUT * pitch + j * OUT) * LANES, pitch * LANES, LANES)
                 at += F
         for r in range(1 if whole else height):
-            start, target = strip + r * pitch * LANES, ((n * image.total + first + f) * Ho + y * OUT + r) * Wo + q * OUT
+            start, target = strip + r * pitch * LANES, ((n * image.channels + first + f) * Ho + y * OUT + r) * Wo + q * OUT
             if length < LANES:
                 for i in range(LANES):
                     for p in range(length):
@@ -339,33 +381,39 @@ def _products_to_strip(s, out, first, image, work, strip, products, step, count,
 
 
 @jit
-def _filters_to_points(c, w, w0, U, u0, C, F, taps):
-    """U (36, panels of F, C, PANEL), from u0 on, of the F filters from w0 on that read channel c: G w G.T."""
+def _filters_to_points(w, w0, C, F, U, u0, u_step, taps):
+    """U (36, C, F), from u0 on, of one panel of F filters and C channels, whose taps begin at w0: G w G.T."""
     nine = np.empty(LANES * LANES, np.float32)
-    for f in range(0, F, LANES):
-        start = w0 + c * taps.channel + f * taps.filter
-        if start + taps.source[LANES - 1] + LANES <= len(w):                       # LANES numbers of each filter, nine of them its taps
-            turn_tile(w, start, taps.source, 0, nine, 0, taps.target, 0)
-        else:
-            for i in range(LANES):
-                for t in range(9):
-                    nine[taps.target[t] + i] = w[start + taps.source[i] + t]
-        panel = f // PANEL * PANEL
-        width = min(PANEL, F - panel)
-        weights_to_points(nine, 0, 3 * LANES, LANES, U, u0 + panel * C + c * width + f - panel, IN * F * C, F * C)
+    for c in range(C):
+        for f in range(0, F, LANES):
+            start = w0 + c * taps.channel + f * taps.filter
+            if start + taps.source[LANES - 1] + LANES <= len(w):                   # LANES numbers of each filter, nine of them its taps
+                turn_tile(w, start, taps.source, 0, nine, 0, taps.target, 0)
+            else:
+                for i in range(LANES):
+                    for t in range(9):
+                        nine[taps.target[t] + i] = w[start + taps.source[i] + t]
+            weights_to_points(nine, 0, 3 * LANES, LANES, U, u0 + c * F + f, IN * u_step, u_step)
 
 
 @jit
-def _points_to_weights(f, sums, u0, dw, row, C, F, tasks, taps):
-    """dw[row] = G.T [the tasks' sums for filter f, from u0 on] G."""
-    for task in range(1, tasks):
+def _add_sums(f, sums, C, plan):
+    """The sums of all tasks for filter f, into those of the first."""
+    for task in range(1, plan.tasks):
         for point in range(POINTS):
-            total, part = (point * F + f) * C, ((task * POINTS + point) * F + f) * C
+            total, part = point * plan.u_step + f * C, (task * POINTS + point) * plan.u_step + f * C
             for c in range(C):
                 sums[total + c] += sums[part + c]
-    nine, turned = np.empty(LANES * LANES, np.float32), np.empty(LANES * LANES, np.float32)
+
+
+@jit
+def _points_to_weights(sums, s0, dw, start, C, u_step, taps):
+    """The dw of one filter and C channels, from `start` on: G.T [sums, from s0 on] G."""
+    nine, last = np.empty(LANES * LANES, np.float32), np.empty(LANES * LANES, np.float32)
     for c in range(0, C, LANES):
-        points_to_weights(sums, u0 + f * C + c, IN * F * C, F * C, nine, 0, 3 * LANES, LANES)
-        turn_tile(nine, 0, taps.source, 0, turned, 0, taps.target, 0)              # each channel's nine cover what was too much of the last
-        for i in range(9 * LANES):
-            dw[(row * C + c) * 9 + i] = turned[i]
+        points_to_weights(sums, s0 + c, IN * u_step, u_step, nine, 0, 3 * LANES, LANES)
+        if c + LANES < C:
+            turn_tile(nine, 0, taps.source, 0, dw, start + c * 9, taps.target, 0)  # each channel's nine cover what was too much of the last
+        else:
+            turn_tile(nine, 0, taps.source, 0, last, 0, taps.target, 0)            # but nothing covers what was too much of these
+            dw[start + c * 9:start + C * 9] = last[:9 * LANES]
