@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 
+from numpyvision import backend
 from numpyvision.boxes import mask_crops
 from numpyvision.ops import roi
 
@@ -79,6 +80,19 @@ def test_coverage_is_what_roi_align_of_the_mask_tends_to():
     fine = np.kron(mask[0], np.ones((16, 16)))[None, None]
     crop, _ = roi.roi_align_forward(fine, np.concatenate([[[0.]], box], axis=1), 5, 16.0, sampling_ratio=0)
     np.testing.assert_allclose(mask_crops.crop_masks(mask, box, 5), crop[:, 0], atol=0.02)
+
+
+def test_the_loops_are_the_products():
+    """Boxes inside, across the border, beyond it, reversed: what the compiled loops cut out and paste, the readable bodies do too."""
+    rng = np.random.default_rng(2)
+    near = rng.uniform(-20, 70, (60, 2))
+    boxes = np.concatenate([near, near + rng.uniform(-3, 50, (60, 2))], axis=1)
+    masks, probs = rng.random((60, H, W)) < 0.5, rng.random((60, 9, 14))
+    cropped, pasted = mask_crops.crop_masks(masks, boxes, 7), mask_crops.paste_masks(probs, boxes, (H, W), 0.6)
+    with backend.use("numpy"):
+        np.testing.assert_allclose(cropped, mask_crops.crop_masks(masks, boxes, 7), rtol=0, atol=1e-13)
+        np.testing.assert_array_equal(pasted, mask_crops.paste_masks(probs, boxes, (H, W), 0.6))
+    assert 0.1 < cropped.mean() < 0.9 and 0 < pasted.mean() < 0.9
 
 
 def test_nothing_and_no_area_and_wrong_shapes():

@@ -7,6 +7,7 @@ Shapes here: R boxes xyxy, masks (R, H, W) bool, M cells along a side of a box, 
 """
 import numpy as np
 
+from numpyvision import backend, kernels
 from numpyvision.boxes import convert
 
 
@@ -22,10 +23,13 @@ def crop_masks(masks, boxes, size):
     if masks.ndim != 3 or len(masks) != len(boxes):
         raise ValueError(f"masks must be (R, H, W), one for each of the {len(boxes)} boxes, got {masks.shape}")
     H, W = masks.shape[1:]
-    share = np.arange(size + 1) / size
-    ys = boxes[:, 1, None] + share * (boxes[:, 3] - boxes[:, 1])[:, None]                  # (R, M+1) corners of the cells
-    xs = boxes[:, 0, None] + share * (boxes[:, 2] - boxes[:, 0])[:, None]
-    covered = _shared(ys, H) @ masks @ _shared(xs, W).swapaxes(1, 2)                       # (R, M, M) pixels of area
+    if backend.compiled(boxes) and masks.dtype == bool:
+        covered = kernels.mask_crops.crop(np.ascontiguousarray(masks), np.ascontiguousarray(boxes), size)
+    else:
+        share = np.arange(size + 1) / size
+        ys = boxes[:, 1, None] + share * (boxes[:, 3] - boxes[:, 1])[:, None]              # (R, M+1) corners of the cells
+        xs = boxes[:, 0, None] + share * (boxes[:, 2] - boxes[:, 0])[:, None]
+        covered = _shared(ys, H) @ masks @ _shared(xs, W).swapaxes(1, 2)                   # (R, M, M) pixels of area
     cell = convert.box_area(boxes)[:, None, None] / size ** 2
     return np.clip(np.divide(covered, cell, out=np.zeros_like(covered), where=cell > 0), 0, 1)
 
@@ -47,6 +51,9 @@ def paste_masks(probs, boxes, size, threshold=0.5):
     if probs.ndim != 3 or len(probs) != len(boxes):
         raise ValueError(f"probs must be (D, M, M), one mask for each of the {len(boxes)} boxes, got {probs.shape}")
     out = np.zeros((len(boxes), *size), bool)
+    if backend.compiled(boxes) and probs.size:
+        kernels.mask_crops.paste(np.ascontiguousarray(probs, np.float64), np.ascontiguousarray(boxes), float(threshold), out)
+        return out
     for mask, grid, (x1, y1, x2, y2) in zip(out, probs, boxes, strict=True):
         rows, wy = _pixels(y1, y2, size[0], len(grid))
         columns, wx = _pixels(x1, x2, size[1], grid.shape[1])

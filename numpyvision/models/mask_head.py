@@ -14,7 +14,7 @@ from numpyvision.layers.roi import PyramidRoIAlign
 from numpyvision.layers.upsample import ConvTranspose2d
 from numpyvision.losses import classification
 from numpyvision.models.regions import CELLS, RegionHead
-from numpyvision.ops.activation import relu_backward, relu_forward
+from numpyvision.ops.activation import relu_backward, relu_forward, sigmoid_forward
 
 
 class MaskBranch(RegionHead):
@@ -35,12 +35,13 @@ class MaskBranch(RegionHead):
 
         By the proposal, not by the object's own box: the features are cut out by it too, and the two must lie upon each other.
         """
-        F, M, rois = len(regions), self.mask_size, regions.rois
-        gt_masks = np.zeros((F, M, M), rois.dtype)
-        for f, mask in enumerate(regions.read("masks")):
-            share = mask_crops.crop_masks(mask[None], rois[f:f + 1, 1:], M)[0]
-            gt_masks[f] = share if self.soft_targets else share >= 0.5
-        return rois, (regions.labels - 1, gt_masks)
+        rois, masks, M = regions.rois, regions.read("masks"), self.mask_size
+        share = np.zeros((len(regions), M, M))
+        for i in range(len(regions.samples)):
+            mine = np.flatnonzero(rois[:, 0] == i)                                         # of one image, whose masks have one size
+            if len(mine):
+                share[mine] = mask_crops.crop_masks(np.stack([masks[f] for f in mine]), rois[mine, 1:], M)
+        return rois, (regions.labels - 1, (share if self.soft_targets else share >= 0.5).astype(rois.dtype))
 
     def forward(self, P, rois, truth=None, train=True):
         """-> mask_logits (F, K, M, M), losses (empty without truth), cache."""
@@ -78,5 +79,5 @@ class MaskBranch(RegionHead):
     def decode(self, outputs, found, size):
         """mask_logits (D, K, M, M) -> masks (D, H, W) bool, and mask_probs (D, M, M), of the class that the box branch chose."""
         z = outputs[np.arange(len(found)), found.labels - 1]
-        probs = np.exp(-np.logaddexp(0, -z))                                               # sigmoid(z), which cannot overflow
+        probs, _ = sigmoid_forward(z)
         return {"masks": mask_crops.paste_masks(probs, found.boxes, size), "mask_probs": probs}

@@ -151,6 +151,8 @@ def decode_heads(heads, P, found, sizes):
 
 def _spread(values, rows, count):
     """values for some rows -> for all `count` rows, zero elsewhere."""
+    if len(rows) == count:
+        return values
     out = np.zeros((count, *values.shape[1:]), values.dtype)
     out[rows] = values
     return out
