@@ -2,50 +2,59 @@
 
 Bins arrive as ranges of rows and columns inside the map (ops/roi_pool.py computes them once for both bodies).
 
-Shapes here: x (N, C, H, W), batch (R,), top bottom (R, P), left right (R, Q), out and argmax (R, C, P, Q).
+Shapes here: N C H W of x; batch (R,), top bottom (R, P), left right (R, Q), out and argmax (R, C, P, Q).
 """
 import numpy as np
 from numba import prange
 
-from numpyvision.kernels.jit import jit_exact, jit_parallel
+from numpyvision.kernels.jit import jit, jit_parallel
+
+CHANNELS = 8                            # that backward treats together: no two threads ever write to the same place
 
 
 @jit_parallel
-def roi_pool(x, batch, top, bottom, left, right):
-    """out, and the place h*W + w of each maximum: the first of equals, -1 in a bin without a cell; a NaN beats every number."""
-    N, C, H, W = x.shape
-    R, P, Q = len(batch), top.shape[1], left.shape[1]
-    out = np.zeros((R, C, P, Q), x.dtype)
-    argmax = np.full((R, C, P, Q), -1, np.int64)
-    for r in prange(R):
-        for c in range(C):
-            plane = x[batch[r], c]
-            for p in range(P):
-                y0, y1 = top[r, p], bottom[r, p]
-                for q in range(Q):
-                    x0, x1 = left[r, q], right[r, q]
-                    if y0 < y1 and x0 < x1:
-                        where, largest = y0 * W + x0, plane[y0, x0]
-                        for i in range(y0, y1):
-                            row = plane[i, x0:x1]
-                            for j in range(row.size):
-                                if not row[j] <= largest and largest == largest:         # greater, or a NaN: the first one stays
-                                    largest, where = row[j], i * W + x0 + j
-                        out[r, c, p, q] = largest
-                        argmax[r, c, p, q] = where
-    return out, argmax
+def roi_pool(x, batch, top, bottom, left, right, out, argmax):
+    """Fills out, and argmax with the place h*W + w of each maximum: the first of equals, -1 in a bin without a cell; a NaN beats numbers.
+
+    x (N, H, W, C), channels last: a cell is compared with the largest so far in all channels at once, a register of them at a time.
+    """
+    W, C, P, Q = x.shape[2], x.shape[3], top.shape[1], left.shape[1]
+    for r in prange(len(batch)):
+        largest, where = np.empty(C, x.dtype), np.empty(C, np.int32)
+        for p in range(P):
+            for q in range(Q):
+                largest[:] = 0
+                where[:] = -1
+                for i in range(top[r, p], bottom[r, p]):
+                    for j in range(left[r, q], right[r, q]):
+                        first = i == top[r, p] and j == left[r, q]
+                        _take_larger(x[batch[r], i, j], np.int32(i * W + j), first, largest, where)
+                for c in range(C):
+                    out[r, c, p, q] = largest[c]
+                    argmax[r, c, p, q] = where[c]
 
 
-@jit_exact
-def roi_pool_backward(dout, batch, argmax, N, H, W):
-    """dx (N, C, H, W): every bin's gradient to its maximum; bins that share a cell add up there."""
+@jit
+def _take_larger(cell, place, first, largest, where):
+    """Where a channel of this cell is larger than the largest so far, or is the first NaN, it takes its place."""
+    for c in range(cell.size):
+        better = first | ((cell[c] > largest[c]) | (cell[c] != cell[c])) & (largest[c] == largest[c])
+        largest[c] = cell[c] if better else largest[c]
+        where[c] = place if better else where[c]
+
+
+@jit_parallel
+def roi_pool_backward(dout, batch, argmax, dx):
+    """Fills dx (N, C, H*W): every bin's gradient goes to its maximum; bins that share a cell add up there. A turn has few channels."""
     R, C, P, Q = dout.shape
-    dx = np.zeros((N, C, H * W), dout.dtype)
-    for r in range(R):
-        for c in range(C):
-            plane = dx[batch[r], c]
-            for p in range(P):
-                for q in range(Q):
-                    if argmax[r, c, p, q] >= 0:
-                        plane[argmax[r, c, p, q]] += dout[r, c, p, q]
-    return dx.reshape(N, C, H, W)
+    for block in prange((C + CHANNELS - 1) // CHANNELS):
+        channels = slice(block * CHANNELS, min((block + 1) * CHANNELS, C))
+        for n in range(len(dx)):
+            dx[n, channels] = 0
+        for r in range(R):
+            planes = dx[batch[r]]
+            for c in range(channels.start, channels.stop):
+                gradient, place = dout[r, c].reshape(-1), argmax[r, c].reshape(-1)
+                for m in range(P * Q):
+                    if place[m] >= 0:
+                        planes[c, place[m]] += gradient[m]

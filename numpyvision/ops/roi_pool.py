@@ -45,7 +45,9 @@ def roi_pool_forward(x, rois, output_size, spatial_scale, mode="caffe"):
     check.require(mode in ("caffe", "slide"), f'mode must be "caffe" or "slide", got {mode!r}')
     bins = pool_bins(rois, x.shape[2:], output_size, spatial_scale, mode)
     if backend.compiled(x, rois):
-        out, argmax = kernels.roi_pool.roi_pool(np.ascontiguousarray(x), *bins)
+        shape, every_row = (len(rois), x.shape[1], *output_size), np.tile([0, x.shape[2]], (len(x), 1))
+        out, argmax = np.empty(shape, x.dtype), np.empty(shape, np.int64)              # by NumPy, which asks for large pages
+        kernels.roi_pool.roi_pool(kernels.roi.channels_last(np.ascontiguousarray(x), every_row), *bins, out, argmax)
     else:
         out, argmax = _running_max(x, *bins)
     return out, Cache(argmax=argmax, rois=rois, x_shape=x.shape)
@@ -62,23 +64,24 @@ def roi_pool_backward(dout, cache):
     xp = get_array_module(dout, rois)
     batch = rois[:, 0].astype(np.int64)
     if backend.compiled(dout):
-        dx = kernels.roi_pool.roi_pool_backward(np.ascontiguousarray(dout), batch, argmax, N, H, W)
+        dx = np.empty((N, C, H * W), dout.dtype)
+        kernels.roi_pool.roi_pool_backward(np.ascontiguousarray(dout), batch, argmax, dx)
     else:
         dx = xp.zeros((N, C, H * W), dtype=dout.dtype)
         channel = xp.arange(C)[:, None, None]
         won = xp.where(argmax >= 0, dout, 0)                                           # an empty bin adds 0, to whichever cell
         backend.scatter_add(dx, (batch[:, None, None, None], channel, xp.maximum(argmax, 0)), won)
-        dx = dx.reshape(N, C, H, W)
+    dx = dx.reshape(N, C, H, W)
     return dx, xp.zeros_like(rois)
 
 
 def pool_bins(rois, feature_size, output_size, spatial_scale, mode):
     """The cells of every bin, all in whole numbers: rois (R, 5) on a map (H, W), output_size (P, Q) -> Bins."""
     xp = get_array_module(rois)
-    ranges = []
-    for length, bins, near, far in ((feature_size[0], output_size[0], 2, 4), (feature_size[1], output_size[1], 1, 3)):
-        first = snap(rois[:, near] * spatial_scale)[:, None]                           # (R, 1)
-        after = snap(rois[:, far] * spatial_scale)[:, None] + (mode == "caffe")        # caffe: the far corner is a cell of the box too
+    ranges, corners = [], snap(rois[:, 1:] * spatial_scale)
+    for length, bins, near in ((feature_size[0], output_size[0], 1), (feature_size[1], output_size[1], 0)):
+        first = corners[:, near:near + 1]                                              # (R, 1)
+        after = corners[:, near + 2:near + 3] + (mode == "caffe")                      # caffe: the far corner is a cell of the box too
         n = xp.maximum(after - first, 1)
         k = xp.arange(bins)                                                            # (bins,)
         start, stop = k * n // bins, (k + 1) * n // bins                               # roughly equal, disjoint
