@@ -6,7 +6,7 @@ from numpyvision import kernels
 from numpyvision.kernels import vector
 from numpyvision.ops import conv, linear
 
-SIZES = [(1, 1, 1), (5, 7, 3), (8, 320, 32), (9, 321, 33), (3, 700, 65), (70, 40, 12), (130, 5, 300), (20, 0, 9)]
+SIZES = [(1, 1, 1), (5, 7, 3), (8, 320, 32), (9, 321, 33), (3, 700, 65), (70, 40, 12), (130, 5, 300), (20, 0, 9), (20, 600, 7), (2, 601, 5)]
 
 
 @pytest.mark.parametrize("M, K, J", SIZES)

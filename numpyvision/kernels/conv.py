@@ -197,7 +197,8 @@ def _padded_phases(x, stride, top, left, Hp, Wp, phases, name="planes", groups=1
     N, C = x.shape[:2]
     height, width = -(-Hp // stride[0]), -(-Wp // stride[1])
     slack = (2 if groups == 1 else 8) * vector.lanes(x.dtype)    # the last tile of a plane may read, and discard, this much beyond it
-    P = len(phases) * height * width + slack
+    line = vector.lanes(x.dtype)                                 # every plane begins on a cache line
+    P = -(-(len(phases) * height * width + slack) // line) * line
     planes = workspace(name, N * C * P, x.dtype)[:N * C * P]
     _copy_phases(x.reshape(-1), planes, P, *x.shape[1:], np.array(phases, np.int64), *stride, top, left, height, width)
     return planes.reshape(N, C, P), width

@@ -3,7 +3,14 @@ and to the input of a linear layer (inner products of rows with rows).
 
     products_of_runs  dw[f, t] = sum over n and q of d[n, f, q] * x[n, offset[t] + q]
 
-The columns are taps here, and the rows of a panel pixels: LANES runs of x are turned upright, so that one pixel of them fills a register.
+Two ways to do it:
+
+    panels  Columns are taps here, and the rows of a panel pixels: LANES runs of x are turned upright, so that one pixel of them fills a
+            register. Then the tiles of product.py multiply. To turn a panel costs as much as to multiply 4 blocks of channels with it.
+    inner   For few channels, which do not earn that back. Tiles of 8 x 3 inner products read both sides from where they lie, LANES
+            pixels at a time, and leave LANES partial sums of each product; the lanes are added up at the very end.
+
+All tiles of a way stand in one long list, column by column of dw, and each thread takes an equal share of it.
 
 Shapes here: N images, G groups, F channels out, T taps; a *run* is a row of neighbouring numbers; *blocks* are 8 channels.
 """
@@ -14,120 +21,149 @@ import numpy as np
 from numba import prange
 
 from numpyvision.kernels import vector
-from numpyvision.kernels.elementwise import LANES, fold
 from numpyvision.kernels.jit import jit, jit_parallel
-from numpyvision.kernels.product import DEPTH, ROWS, THIN, Source, cut_tasks, first_row, product_tile
 from numpyvision.kernels.workspace import workspace
 
-Runs = namedtuple("Runs", "channels plane width offsets far taps")
-flush_denormals, turn_tile = vector.flush_denormals, vector.turn_tile
+ROWS, product_tile, flush_denormals, turn_tile = vector.ROWS, vector.product_tile_2, vector.flush_denormals, vector.turn_tile
+inner_tile_1, inner_tile_rows, sum_register = vector.inner_tile_1, vector.inner_tile_rows, vector.sum_register
+DEPTH = 320                  # pixels of a panel at most: 320 x 32 float32 are 40 KiB, most of a first-level cache
+TILES = 512                  # of a share at once: their sums fill a part of the second-level cache
+FEW, RUN = 32, 512           # channels that are not worth a panel, if runs are long: the partial sums have their price too; pixels at once
+COLUMNS = 64                 # tiles of inner products at once, for the same reason
+
+# How the runs lie in x. width: how long a run is; far: the largest offset; offsets: of T = `taps` taps, and more to fill the last tile.
+Runs = namedtuple("Runs", "channels plane width offsets far taps groups")
 
 
 def products_of_runs(d, x, offsets, groups, length):
     """dw (F, T): dw[f, t] = sum over images and q < length of d[n, f, q] * x[n, g, offset[t] + q].   d (N, F, Pd), x (N, C, Px)."""
-    N, F, Pd = d.shape
-    per_group, T, tile = F // groups, len(offsets), 2 * vector.lanes(x.dtype)
-    if per_group < THIN and groups > 1:
-        dw = np.zeros((F, T), x.dtype)
-        _thin_products(d.reshape(-1), x.reshape(-1), dw, N, groups, Pd, Source(*x.shape[1:], length, offsets, 0))
-        return dw
-    if per_group < ROWS:
-        filled = np.zeros((N, groups, ROWS, Pd), d.dtype)
-        filled[:, :, :per_group] = d.reshape(N, groups, per_group, Pd)
-        dw = products_of_runs(filled.reshape(N, groups * ROWS, Pd), x, offsets, groups, length)
-        return np.ascontiguousarray(dw.reshape(groups, ROWS, T)[:, :per_group].reshape(F, T))
-    blocks, columns = -(-per_group // ROWS), -(-T // tile)
-    offsets = np.concatenate([offsets, np.repeat(offsets[-1:], -T % tile)])          # fill up to whole tiles; cut off when copied out
-    cut = cut_tasks(groups, columns, blocks, tile, numba.get_num_threads())
-    dw, work = np.empty((F, T), x.dtype), workspace("product", cut.workers * cut.size, x.dtype)
-    source = Runs(*x.shape[1:], length, offsets, int(offsets.max()), T)
-    _products_loop(d.reshape(-1), x.reshape(-1), dw.reshape(-1), work, N, groups, Pd, source, np.arange(vector.lanes(x.dtype)) * tile,
-                   np.zeros(tile, x.dtype), cut)
+    (N, F, Pd), T, lanes = d.shape, len(offsets), vector.lanes(x.dtype)
+    per_group, dw = F // groups, np.empty((F, T), x.dtype)
+    inner = per_group < ROWS or per_group <= FEW and length >= RUN * per_group // FEW
+    rows, width = (1 if per_group <= 2 else ROWS, 3) if inner else (ROWS, 2 * lanes)
+    offsets = np.concatenate([offsets, np.repeat(offsets[-1:], -T % width)])         # fill up to whole tiles; cut off when copied out
+    source = Runs(*x.shape[1:], length, offsets, int(offsets.max()), T, groups)
+    blocks = -(-per_group // rows)
+    workers = min(numba.get_num_threads(), groups * blocks * (len(offsets) // width))
+    most = COLUMNS if inner else max(1, TILES // blocks) * blocks                    # tiles at once
+    size = most * 3 * rows * lanes if inner else (most * ROWS + DEPTH) * width
+    work, flat = workspace("product", workers * size, x.dtype), (d.reshape(-1), x.reshape(-1), dw.reshape(-1))
+    if inner:
+        places = np.arange(rows).clip(0, per_group - 1) * Pd                         # fewer channels than rows: the last one again
+        _inner_loop(*flat, work, N, Pd, source, np.concatenate([places, offsets]), rows, lanes, size, workers)
+    else:
+        _panels_loop(*flat, work, N, Pd, source, np.arange(lanes) * width, np.zeros(width, x.dtype), most, size, workers)
     return dw
 
 
+@jit
+def first_row(block, rows, per_group):
+    """The last block steps back, so as not to run over: it makes a few rows a second time."""
+    return max(0, min(block * rows, per_group - rows))
+
+
+# ---------------------------------------------------------------------------------------------------------------- panels
 @jit_parallel
-def _products_loop(d, x, dw, work, N, groups, plane, source, upright, zeros, cut):
-    tasks = groups * cut.strips * cut.parts
-    for k in prange(cut.workers):
-        worker = np.int64(k)
+def _panels_loop(d, x, dw, work, N, plane, source, upright, zeros, most, size, workers):
+    """The list: blocks of one panel, then of the next, group after group."""
+    per_group, panels = len(dw) // source.taps // source.groups, len(source.offsets) // len(zeros)
+    blocks = -(-per_group // ROWS)
+    tiles = source.groups * panels * blocks
+    for k in prange(workers):
+        worker = np.int64(k)                                                         # prange counts in unsigned numbers
         flush_denormals(True)
-        for task in range(tasks * worker // cut.workers, tasks * (worker + 1) // cut.workers):
-            g, strip, part = task // (cut.parts * cut.strips), task // cut.parts % cut.strips, task % cut.parts
-            _product_strip(g, strip, part, d, x, dw, work, worker * cut.size, N, groups, plane, source, upright, zeros, cut)
+        tile, end = tiles * worker // workers, tiles * (worker + 1) // workers
+        while tile < end:
+            g = tile // (panels * blocks)
+            first = g * panels * blocks
+            stop = min(end, first + panels * blocks, tile // blocks * blocks + most)
+            _add_panels(g, tile - first, stop - first, d, x, dw, work, worker * size, N, plane, source, upright, zeros)
+            tile = stop
         flush_denormals(False)
 
 
 @jit
-def _product_strip(g, strip, part, d, x, dw, work, sums, N, groups, plane, source, upright, zeros, cut):
-    """Some blocks of channels at one strip of taps of one group, over all images."""
-    T, tile, channels = source.taps, cut.tile, source.channels // groups
-    F = len(dw) // T
-    per_group, panels = F // groups, len(source.offsets) // tile
+def _add_panels(g, start, stop, d, x, dw, work, sums, N, plane, source, upright, zeros):
+    """Tiles `start` to `stop` of one group, over all images."""
+    F, T, width, channels = len(dw) // source.taps, source.taps, len(zeros), source.channels // source.groups
+    per_group = F // source.groups
     blocks = -(-per_group // ROWS)
-    b0, b1 = blocks * part // cut.parts, blocks * (part + 1) // cut.parts
-    p0, p1 = panels * strip // cut.strips, panels * (strip + 1) // cut.strips
-    panel = sums + (b1 - b0) * (p1 - p0) * ROWS * tile
+    p0, p1, panel = start // blocks, -(-stop // blocks), sums + (stop - start) * ROWS * width
     pieces = -(-source.width // DEPTH)
     piece = -(-source.width // (pieces * len(upright))) * len(upright)
     for k in range(N * pieces):
         n, q = k // pieces, k % pieces * piece
         count, run = min(piece, source.width - q), (n * source.channels + g * channels) * source.plane + q
         for p in range(p0, p1):
-            _turn_panel(x, run, source, p * tile, count, work, panel + (p - p0) * DEPTH * tile, upright, tile)
-        for b in range(b0, b1):
-            f = g * per_group + first_row(b, per_group)
-            for p in range(p0, p1):
-                o = sums + ((b - b0) * (p1 - p0) + p - p0) * ROWS * tile
-                before, s, s_row, to, at, row = work, o, tile, work, o, tile
+            _turn_panel(x, run, source, p * width, count, work, panel, upright, width)
+            for tile in range(max(start, p * blocks), min(stop, (p + 1) * blocks)):
+                f, o = g * per_group + first_row(tile - p * blocks, ROWS, per_group), sums + (tile - start) * ROWS * width
+                before, s, s_row, to, at, row = work, o, width, work, o, width
                 if k == 0:
                     before, s, s_row = zeros, 0, 0
-                if k == N * pieces - 1 and (p + 1) * tile <= T:
-                    to, at, row = dw, f * T + p * tile, T
-                product_tile(d, (n * F + f) * plane + q, plane, 1, work, panel + (p - p0) * DEPTH * tile, tile, count, before, s, s_row,
-                             to, at, row)
-    if p1 * tile > T:                                                                # the last panel is only partly there
-        for b in range(b0, b1):
-            o = sums + ((b - b0) * (p1 - p0) + p1 - 1 - p0) * ROWS * tile
-            first = (g * per_group + first_row(b, per_group)) * T
+                if k == N * pieces - 1 and (p + 1) * width <= T:                     # complete, and all of it taps: to where it belongs
+                    to, at, row = dw, f * T + p * width, T
+                product_tile(d, (n * F + f) * plane + q, plane, 1, work, panel, width, count, before, s, s_row, to, at, row)
+    last = T // width * width
+    if p1 * width > T:                                                               # the last panel is only partly there
+        for tile in range(max(start, (p1 - 1) * blocks), stop):
+            f, o = g * per_group + first_row(tile - (p1 - 1) * blocks, ROWS, per_group), sums + (tile - start) * ROWS * width
             for m in range(ROWS):
-                for t in range((p1 - 1) * tile, T):
-                    dw[first + m * T + t] = work[o + m * tile + t - (p1 - 1) * tile]
+                for t in range(last, T):
+                    dw[(f + m) * T + t] = work[o + m * width + t - last]
 
 
 @jit
-def _turn_panel(x, run, source, t0, count, work, panel, upright, tile):
+def _turn_panel(x, run, source, t0, count, work, panel, upright, width):
     """panel[q, j] = x[run + offsets[t0 + j] + q] for `count` pixels q, and a few more that nobody reads."""
     lanes, offsets = len(upright), source.offsets
     for q in range(0, count, lanes):
         if run + source.far + q + lanes <= len(x):
-            for j in range(0, tile, lanes):
-                turn_tile(x, run + q, offsets, t0 + j, work, panel + q * tile + j, upright, 0)
+            for j in range(0, width, lanes):
+                turn_tile(x, run + q, offsets, t0 + j, work, panel + q * width + j, upright, 0)
         else:                                                                        # near the end of x: number by number
-            for j in range(tile):
+            for j in range(width):
                 for i in range(q, q + lanes):
                     k = run + offsets[t0 + j] + i
-                    work[panel + i * tile + j] = x[k] if k < len(x) else 0
+                    work[panel + i * width + j] = x[k] if k < len(x) else 0
 
 
+# ---------------------------------------------------------------------------------------------------------------- inner products
 @jit_parallel
-def _thin_products(d, x, dw, N, groups, plane, source):
-    """products_of_runs, one product after the other, in LANES partial sums side by side."""
-    F, T = dw.shape
-    for k in prange(F):
-        f, lanes = np.int64(k), np.empty(LANES, x.dtype)
-        for t in range(T):
-            for n in range(N):
-                a = (n * F + f) * plane
-                b = (n * source.channels + f // (F // groups) * (source.channels // groups)) * source.plane + source.offsets[t]
-                lanes[:] = 0
-                for q in range(0, source.width, LANES):
-                    end = min(q + LANES, source.width)
-                    _add_products(lanes, d[a + q:a + end], x[b + q:b + end])
-                dw[f, t] += fold(lanes)
+def _inner_loop(d, x, dw, work, N, plane, source, places, rows, lanes, size, workers):
+    """The list: columns of 3 taps of one block, then of the next, group after group."""
+    per_group, columns = len(dw) // source.taps // source.groups, len(source.offsets) // 3
+    blocks = -(-per_group // rows)
+    tiles = source.groups * blocks * columns
+    for k in prange(workers):
+        worker = np.int64(k)
+        flush_denormals(True)
+        tile, end = tiles * worker // workers, tiles * (worker + 1) // workers
+        while tile < end:
+            block, c0 = tile // columns, tile % columns
+            c1 = min(columns, c0 + COLUMNS, c0 + end - tile)
+            f = block // blocks * per_group + first_row(block % blocks, rows, per_group)
+            _add_inner_products(block // blocks, f, c0, c1, d, x, dw, work, worker * size, N, plane, source, places, rows, lanes)
+            tile += c1 - c0
+        flush_denormals(False)
 
 
 @jit
-def _add_products(lanes, left, right):
-    for j in range(len(left)):
-        lanes[j] += left[j] * right[j]
+def _add_inner_products(g, f, c0, c1, d, x, dw, work, sums, N, plane, source, places, rows, lanes):
+    """Channels f to f + rows with taps 3*c0 to 3*c1, over all images."""
+    F, T, channels, size = len(dw) // source.taps, source.taps, source.channels // source.groups, 3 * rows * lanes
+    work[sums:sums + (c1 - c0) * size] = 0
+    pieces = -(-source.width // RUN)
+    piece = -(-source.width // (pieces * lanes)) * lanes
+    for n in range(N):
+        for q in range(0, source.width, piece):
+            count, run = min(piece, source.width - q), (n * source.channels + g * channels) * source.plane + q
+            for c in range(c0, c1):
+                left, o = (n * F + f) * plane + q, sums + (c - c0) * size
+                if rows == 1:
+                    inner_tile_1(d, left, x, run, places, rows + 3 * c, count, work, o)
+                else:
+                    inner_tile_rows(d, left, x, run, places, rows + 3 * c, count, work, o)
+    for m in range(min(rows, F // source.groups)):
+        for t in range(3 * c0, min(3 * c1, T)):
+            dw[(f + m) * T + t] = sum_register(work, sums + (t // 3 - c0) * size + (m * 3 + t % 3) * lanes)

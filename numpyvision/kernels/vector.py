@@ -5,6 +5,7 @@ of sums in registers across a loop; these do, and touch memory for their inputs 
 functions, which also run in their place under NUMBA_DISABLE_JIT=1, so that a debugger can step through a convolution:
 
     product_tile    8 rows x 1 or 2 registers of a matrix product, or 1 row x 8
+    inner_tile      8 (or 1) x 3 inner products of long runs; sum_register adds up what they leave
     load_panels     runs from many places, cut into pieces of 2 registers and laid together (product.py's panels)
     copy_run        neighbouring numbers, or every second one, by whole registers
     put_run         neighbouring numbers into every place, or every second one, and not one number more
@@ -66,6 +67,18 @@ def _product_tile(a, a0, a_row, a_step, b, b0, b_step, count, start, s0, s_row, 
         out[o0 + m * o_row + j] = start[s0 + m * s_row + j] + a[a0 + m * a_row + t * a_step] @ right
 
 
+def _inner_tile(x, x0, y, y0, places, p0, count, sums, s0, rows):
+    """sums[s0 + (m*3 + j)*LANES + i] += sum of x[x0 + places[m] + k] * y[y0 + places[p0 + j] + k], m < rows, j < 3,
+    over k < count with k % LANES == i."""
+    n = lanes(x.dtype)
+    for m in range(rows):
+        for j in range(3):
+            products = np.zeros(-(-count // n) * n, x.dtype)
+            left, right = x0 + places[m], y0 + places[p0 + j]
+            products[:count] = x[left:left + count] * y[right:right + count]
+            sums[s0 + (m * 3 + j) * n:s0 + (m * 3 + j + 1) * n] += products.reshape(-1, n).sum(axis=0)
+
+
 def _turn_tile(x, x0, source, s0, out, o0, target, t0):
     """out[o0 + target[t0 + j] + i] = x[x0 + source[s0 + i] + j], i, j < LANES."""
     n = lanes(x.dtype)
@@ -83,8 +96,9 @@ class _Emit:
         self.vector = ir.VectorType(self.scalar, self.lanes)
         name = f"v{self.lanes}f{8 * self.itemsize}"
         self._fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(self.vector, [self.vector] * 3), f"llvm.fma.{name}")
-        self._sum = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(self.scalar, [self.scalar, self.vector]), f"llvm.vector.reduce.fadd.{name}")
+        some = [self.vector.as_pointer(), ir.IntType(32), ir.VectorType(ir.IntType(1), self.lanes), self.vector]
+        self._load_some = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(self.vector, some), f"llvm.masked.load.{name}.p0{name}")
 
     def pointer(self, array, index):
         return self.builder.gep(array, [index])
@@ -111,10 +125,19 @@ class _Emit:
         store = cgutils.get_or_insert_function(b.module, kind, f"llvm.masked.store.v{n}f{8 * self.itemsize}.p0")
         b.call(store, [value, p, i32(self.itemsize), chosen])
 
+    def load_some(self, pointer, count):
+        """The first `count` numbers of a register, zeros behind; what lies there in memory is not touched."""
+        lane = ir.Constant(ir.VectorType(_i64, self.lanes), list(range(self.lanes)))
+        inside = self.builder.icmp_signed("<", lane, self._spread(count, _i64))
+        place = self.builder.bitcast(pointer, self.vector.as_pointer())
+        return self.builder.call(self._load_some, [place, ir.IntType(32)(self.itemsize), inside, self.zero()])
+
     def broadcast(self, pointer, step=0):
         """One number in every lane."""
-        value = self.builder.load(self.builder.gep(pointer, [_i64(step)]))
-        empty = ir.Constant(self.vector, ir.Undefined)
+        return self._spread(self.builder.load(self.builder.gep(pointer, [_i64(step)])), self.scalar)
+
+    def _spread(self, value, scalar):
+        empty = ir.Constant(ir.VectorType(scalar, self.lanes), ir.Undefined)
         first = self.builder.insert_element(empty, value, ir.Constant(ir.IntType(32), 0))
         return self.builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes))
 
@@ -122,7 +145,13 @@ class _Emit:
         return self.builder.call(self._fma, [a, b, c])
 
     def sum(self, vector):
-        return self.builder.call(self._sum, [ir.Constant(self.scalar, 0.0), vector], fastmath=("reassoc",))
+        """All lanes, added half to half."""
+        n = self.lanes
+        while n > 1:
+            low, high = (ir.Constant(ir.VectorType(ir.IntType(32), n // 2), list(range(k, k + n // 2))) for k in (0, n // 2))
+            vector = self.builder.fadd(self.builder.shuffle_vector(vector, vector, low), self.builder.shuffle_vector(vector, vector, high))
+            n //= 2
+        return self.builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
 
     def zero(self):
         return ir.Constant(self.vector, [0.0] * self.lanes)
@@ -266,6 +295,57 @@ def _product_tile_of(registers, height=ROWS):
         return signature, emit
 
     return product_tile
+
+
+def _inner_tile_of(rows):
+    """inner_tile for one number of rows."""
+    if numba.config.DISABLE_JIT:
+        return lambda *args: _inner_tile(*args, rows)
+
+    @intrinsic
+    def inner_tile(typing, x, x0, y, y0, places, p0, count, sums, s0):
+        i = types.int64
+        signature = types.void(x, i, y, i, places, i, i, sums, i)
+
+        def emit(context, builder, signature, args):
+            x, x0, y, y0, places, p0, count, sums, s0 = _unpack(context, builder, signature, args)
+            e, add = _Emit(builder, signature.args[0].dtype), builder.add
+            first, second, place = e.pointer(x.data, x0), e.pointer(y.data, y0), places.data
+            runs = [e.pointer(first, builder.load(e.pointer(place, _i64(m)))) for m in range(rows)]
+            runs += [e.pointer(second, builder.load(e.pointer(place, add(p0, _i64(j))))) for j in range(3)]
+            target = e.pointer(sums.data, s0)
+
+            def add_products(registers, totals):
+                return [e.fma(a, b, totals[m * 3 + j]) for m, a in enumerate(registers[:rows]) for j, b in enumerate(registers[rows:])]
+
+            whole = builder.sdiv(count, _i64(e.lanes))
+            k, totals, close = e.loop(whole, [e.load(target, k) for k in range(3 * rows)])
+            at = builder.mul(k, _i64(e.lanes))
+            totals = close(add_products([e.load(e.pointer(run, at)) for run in runs], totals))
+            at = builder.mul(whole, _i64(e.lanes))                              # what is left is no whole register
+            totals = add_products([e.load_some(e.pointer(run, at), builder.sub(count, at)) for run in runs], totals)
+            for k, total in enumerate(totals):
+                e.store(total, target, k)
+            return context.get_dummy_value()
+
+        return signature, emit
+
+    return inner_tile
+
+
+@intrinsic
+def _sum_register_llvm(typing, x, x0):
+    def emit(context, builder, signature, args):
+        x, x0 = _unpack(context, builder, signature, args)
+        e = _Emit(builder, signature.args[0].dtype)
+        return e.sum(e.load(e.pointer(x.data, x0)))
+
+    return x.dtype(x, types.int64), emit
+
+
+def _sum_register(x, x0):
+    """The sum of x[x0 + i], i < LANES."""
+    return x[x0:x0 + lanes(x.dtype)].sum()
 
 
 def transform_tile(matrix):
@@ -412,6 +492,8 @@ flush_denormals = _flush_denormals_llvm if _has_bits else numba.njit(_leave_deno
 copy_run_1, copy_run_2 = _copy_run_of(1), _copy_run_of(2)
 put_run_1, put_run_2 = _put_run_of(1), _put_run_of(2)
 product_tile_1, product_tile_2, thin_tile = _product_tile_of(1), _product_tile_of(2), _product_tile_of(8, 1)
+inner_tile_1, inner_tile_rows = _inner_tile_of(1), _inner_tile_of(ROWS)
+sum_register = _sum_register if numba.config.DISABLE_JIT else _sum_register_llvm
 
 
 # ---------------------------------------------------------------------------------------------------------------- many arrays in one call
