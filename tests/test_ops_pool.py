@@ -95,6 +95,12 @@ def test_compiled_equals_readable(dtype, kernel_size, stride, padding):
         np.testing.assert_allclose(compiled, readable, atol=(0 if i < 2 else 1e-6 if dtype == np.float32 else 1e-14))
 
 
+def test_global_average_of_a_map_for_many_threads(mode):
+    x = np.random.default_rng(0).standard_normal((2, 3, 421, 433)) + 5
+    np.testing.assert_allclose(pool.global_avg_pool_forward(x)[0], x.mean(axis=(2, 3)), rtol=1e-13)
+    assert x.size > 1 << 20
+
+
 def test_global_average(mode):
     x = np.arange(12.).reshape(1, 2, 2, 3)
     out, cache = pool.global_avg_pool_forward(x)

@@ -72,11 +72,12 @@ def alone_below(size):
         def call(x, *others):
             if x.size >= size:
                 return kernel(x, *others)
-            threads = numba.get_num_threads()
+            # numba's own without its two locks, which take longer than a small loop; they are there once its threads have been started
+            threads = getattr(parallel, "_get_num_threads", numba.get_num_threads)()
             if threads == 1:
                 return kernel(x, *others)
-            use = getattr(parallel, "_set_num_threads", numba.set_num_threads)      # the first is the second without its two locks,
-            use(1)                                                                  # which take three times as long as a small loop
+            use = getattr(parallel, "_set_num_threads", numba.set_num_threads)
+            use(1)
             try:
                 return kernel(x, *others)
             finally:

@@ -6,7 +6,10 @@ Planes (or rows) are first copied into a buffer with p extra places on every sid
 import numpy as np
 from numba import prange
 
+from numpyvision.kernels.elementwise import LANES, add_up
 from numpyvision.kernels.jit import jit, jit_parallel, jit_sum
+
+MANY = 1 << 20                          # numbers: from here on a mean of planes takes long enough for two threads
 
 
 @jit_parallel
@@ -122,18 +125,32 @@ def max_unpool2d_backward(dout, indices):
     return dx, wrong
 
 
-@jit_sum
 def global_avg_pool(x):
-    """The mean of each plane: (N, C, H, W) -> (N, C). One thread: it waits for memory, and two would not get more of it."""
+    """The mean of each plane: (N, C, H, W) -> (N, C)."""
     N, C, H, W = x.shape
-    planes, out = x.reshape(N * C, H * W), np.empty((N, C), x.dtype)
-    means = out.reshape(-1)
-    for p in range(N * C):
-        row, total = planes[p], x.dtype.type(0)
+    means = _few_means if x.size < MANY else _many_means
+    return means(x.reshape(N * C, H * W)).reshape(N, C)
+
+
+@jit_sum
+def _few_means(planes):
+    """(planes, P) -> (planes,), on one thread."""
+    means = np.empty(len(planes), planes.dtype)
+    for p in range(len(planes)):
+        row, total = planes[p], planes.dtype.type(0)
         for i in range(row.size):
             total += row[i]
         means[p] = total / row.size
-    return out
+    return means
+
+
+@jit_parallel
+def _many_means(planes):
+    """The same on all threads, where LLVM may not regroup a sum: in lanes, which cost too much where planes are small."""
+    means = np.empty(len(planes), planes.dtype)
+    for p in prange(len(planes)):
+        means[p] = add_up(planes[p], np.empty(LANES, planes.dtype)) / planes.shape[1]
+    return means
 
 
 @jit_parallel

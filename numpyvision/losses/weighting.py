@@ -1,6 +1,7 @@
 """What the elementwise losses share: weights, and the number that their sum is divided by."""
 import numpy as np
 
+from numpyvision import backend
 from numpyvision.backend import get_array_module
 from numpyvision.check import arguments as check
 
@@ -22,6 +23,8 @@ def weight_and_normalizer(x, weights, normalizer):
 
 def check_weighted(name, x, target_name, target):
     """x an array of any shape, target one of the same shape and dtype."""
+    if backend.compiled(x, target) and x.shape == target.shape:        # arrays for a kernel need no further look
+        return
     ndim = getattr(x, "ndim", 0)
     check.array(name, x, ndim, "any shape")
     check.array(target_name, target, getattr(target, "ndim", ndim), "any shape")
@@ -32,8 +35,7 @@ def check_weighted(name, x, target_name, target):
 
 def flat(x, *others):
     """x and the others, broadcast to x's shape, on one axis in C order: what a kernel takes. None stays None."""
-    spread = (a if a is None or a.shape == x.shape else np.broadcast_to(a, x.shape) for a in (x, *others))
-    return [None if a is None else np.ascontiguousarray(a).reshape(-1) for a in spread]
+    return [None if a is None else (a if a.shape == x.shape else np.broadcast_to(a, x.shape)).ravel() for a in (x, *others)]
 
 
 def _fits(shape, target):
