@@ -42,6 +42,20 @@ def find_boxes():
     nms.batched_nms(BOXES, BOXES[:, 0], np.arange(3), 0.5)
 
 
+def crop_regions():
+    """RoI Align and its gradient to the features; where the boxes should move, only `detach_proposals=False` asks."""
+    from numpyvision.cache import Cache
+    from numpyvision.ops import roi
+    out, cache = roi.roi_align_forward(np.ones((2, 3, 8, 9), np.float32), np.array(ROIS, np.float32), 2, 0.5)
+    roi.roi_align_backward(out, Cache(cache, constant_rois=True))
+
+
+def crop_masks():
+    """The masks that a region is to learn."""
+    from numpyvision.boxes import mask_crops
+    mask_crops.crop_masks(np.ones((3, 8, 8), bool), BOXES, 2)
+
+
 def search_selectively():
     """The proposals of the oldest detectors."""
     from numpyvision.proposals import selective_search
@@ -74,7 +88,7 @@ def draw_scene():
 ROWS = {
     "any convolution": [case("conv2d", x=randn(2, 3, 9, 9), w=randn(4, 3, 3, 3), b=randn(4), stride=2, padding=1)],
     "3x3 convolution": [case("conv2d", x=randn(1, 16, 8, 8), w=randn(16, 16, 3, 3), padding=1)],
-    "roi_align": [case("roi_align", x=randn(2, 3, 8, 9), rois=fixed(ROIS), output_size=2, spatial_scale=0.5)],
+    "roi_align": crop_regions,
     "norm": [case("group_norm", x=randn(2, 8, 3, 5), gamma=randn(8), beta=randn(8), num_groups=4)],
     "cross-entropy of maps": [case("softmax_cross_entropy", logits=randn(2, 3, 4, 4), labels=integers(3, 2, 4, 4))],
     "cross-entropy": [case("softmax_cross_entropy", logits=randn(4, 3), labels=integers(3, 4))],
@@ -87,6 +101,7 @@ ROWS = {
     "boxes": find_boxes,
     "selective search": search_selectively,
     "scene": draw_scene,
+    "masks": crop_masks,
     "add": add_maps,
     "relu": [case("relu", x=distinct(2, 3, 4, 5)), case("relu", x=distinct(4, 5))],
     "linear": [case("linear", x=randn(3, 5), w=randn(5, 4), b=randn(4))],                         # the loops of "any convolution"
@@ -98,7 +113,7 @@ MAPS = {"max_pool2d", "cross-entropy of maps"}
 MORE = {"classifier": {"linear", "cross-entropy", "global_avg_pool"}, "sliding_window": {"linear", "cross-entropy", "max_pool2d"},
         "fcn": MAPS, "deconvnet": MAPS | {"max_unpool2d"},
         **dict.fromkeys(["slow_rcnn", "fast_rcnn"], REGIONS | {"selective search"}),
-        **dict.fromkeys(["faster_rcnn", "mask_rcnn", "keypoint_rcnn", "joint_rcnn"], REGIONS)}
+        **dict.fromkeys(["faster_rcnn", "keypoint_rcnn"], REGIONS), **dict.fromkeys(["mask_rcnn", "joint_rcnn"], REGIONS | {"masks"})}
 
 
 def compile_row(name):
