@@ -57,14 +57,12 @@ def suits(x, w_shape, stride, padding, dilation, groups):
 def pays_forward(x, w_shape, padding):
     """Whether there are tiles enough to share the work on the filters. Only where `suits`.
 
-    U is four times as large as w, and with many channels writing it takes longer than the products of a small map. Measured on one
-    thread, direct against Winograd in ms: 512 -> 512 channels 5.8 and 8.2 at 12x12 (9 tiles), 8.3 and 8.1 at 16x16, 13 and 11 at 20x20,
-    29 and 18 at 25x38; 256 -> 256 channels 2.1 and 1.5 at 16x16; 96 -> 96 0.5 and 0.2 at 8x8. Backward, Winograd always wins: the direct
-    dx first turns the filters, and dw gathers no U before its products.
+    Measured on one thread, direct against Winograd in ms: 512 -> 512 channels 1.1 and 2.2 at 4x4 (one tile), 3.1 and 2.3 at 8x8, 5.8 and
+    3.2 at 12x12; 128 -> 128 0.13 and 0.16 at 4x4. Backward, Winograd always wins: the direct dx first turns the filters.
     """
     (F, C), (N, _, H, W) = w_shape[:2], x.shape
     tiles = N * -(-(H + 2 * padding[0] - 2) // OUT) * -(-(W + 2 * padding[1] - 2) // OUT)
-    return tiles >= 16 or F * C < 256 * 256
+    return tiles > 2 or F * C < 128 * 128
 
 
 # How the tiles lie in x (side IN) or out (side OUT).
@@ -74,7 +72,7 @@ Image = namedtuple("Image", "channels height width top left side planes places")
 Plan = namedtuple("Plan", "th tw R Q down across strips per_block blocks tasks slices v_step p_step u_step values products points size")
 Taps = namedtuple("Taps", "channel filter source target")     # the taps from channel c to filter f begin at w[c*channel + f*filter]
 FILTERS, FORWARD, PRODUCTS, WEIGHTS, SLICE, SLICE_WEIGHTS = range(6)                 # the jobs of _spread
-FEW = 64                                                       # tiles in one block: up to so many, tasks share out the filters
+FEW, MANY = 96, 128 * 128                                      # few tiles, many pairs of channels: then tasks share out the filters
 PIECE = 64                                                     # channels of x at a time, then
 
 
@@ -93,7 +91,7 @@ def conv2d_dx(dout, w, padding):
 def conv2d_dw(dout, x, padding):
     """Gradient to w: dout (N, F, Ho, Wo), x (N, C, H, W) -> (F, C, 3, 3)."""
     F, C = dout.shape[1], x.shape[1]
-    source, target, plan = _plan(x.shape, F, *padding, numba.get_num_threads())
+    source, target, plan = _plan(x.shape, F, *padding, numba.get_num_threads(), True)
     dw, sums = np.empty((F, C, 3, 3), np.float32), NOTHING if plan.slices else workspace("points", plan.tasks * POINTS * plan.u_step)
     rest = x.reshape(-1), dout.reshape(-1), sums, dw.reshape(-1), NOTHING, workspace("blocks", plan.tasks * plan.size)
     _spread(SLICE_WEIGHTS if plan.slices else PRODUCTS, plan.tasks, *rest, source, target, TAPS_OUT, plan)
@@ -104,7 +102,7 @@ def conv2d_dw(dout, x, padding):
 
 def _convolve(x, w, bias, taps, padding):
     """The forward sum, its filters read from w through `taps`."""
-    source, target, plan = _plan(x.shape, len(bias), *padding, numba.get_num_threads())
+    source, target, plan = _plan(x.shape, len(bias), *padding, numba.get_num_threads(), False)
     out = np.empty((len(x), len(bias), target.height, target.width), np.float32)
     U = NOTHING if plan.slices else workspace("points", POINTS * plan.u_step)
     rest = x.reshape(-1), out.reshape(-1), U, w.reshape(-1), bias, workspace("blocks", plan.tasks * plan.size), source, target, taps, plan
@@ -115,12 +113,13 @@ def _convolve(x, w, bias, taps, padding):
 
 
 @lru_cache(maxsize=512)
-def _plan(x_shape, F, py, px, threads):
+def _plan(x_shape, F, py, px, threads, dw):
     """How the tiles lie in x and in out, how they are cut into strips and blocks, and how the blocks are shared out."""
     N, C, H, W = x_shape
     Ho, Wo = H + 2 * py - 2, W + 2 * px - 2
     th, tw = -(-Ho // OUT), -(-Wo // OUT)
-    slices = min(threads, F // LANES) if N * th * tw <= FEW else 0
+    few = FEW if dw else FEW * max(1, C * F // MANY)
+    slices = min(threads, F // LANES) if N * th * tw <= few else 0
     most = 32 if C + F < 256 else 48                                               # tiles in a block; many filters: read U less often
     most = max(ROWS, min(most, -(-N * th * tw // threads)))
     across = -(-tw // most)
@@ -128,9 +127,9 @@ def _plan(x_shape, F, py, px, threads):
     down = -(-th // max(1, min(th, most // Q))) if across == 1 else th
     R = -(-th // down)
     strips = N * down * across
-    per_block = strips if slices else max(1, most // (R * Q))
-    rounds = -(-strips // (per_block * threads))
-    per_block = strips if slices else -(-strips // (rounds * threads))             # as many blocks for every thread
+    per_block, sharers = max(1, (FEW if slices else most) // (R * Q)), 1 if slices else threads
+    per_block = -(-strips // (-(-strips // (per_block * sharers)) * sharers))      # as many blocks for every thread, all of one size
+    per_block = strips if dw and slices else per_block                             # one block: its sums are the result
     blocks = -(-strips // per_block)
     tiles = -(-per_block * R * Q // ROWS) * ROWS
     many, few, taps = (-(-F // LANES // slices) * LANES, min(C, PIECE), min(C, PIECE) * PANEL) if slices else (F, C, C * F)
@@ -216,19 +215,19 @@ def _slice(task, x, y, w, bias, work, source, target, taps, plan):
     first, F = _share(task, target.channels, plan)
     strip = task * plan.size
     values, products, U = strip + plan.values, strip + plan.products, strip + plan.points
-    count = np.int64(0)
-    for c in range(0, source.channels, PIECE):
-        C = min(PIECE, source.channels - c)
+    for block in range(plan.blocks):
+        strips = range(block * plan.per_block, min(plan.strips, (block + 1) * plan.per_block))
+        for c in range(0, source.channels, PIECE):
+            C, count = min(PIECE, source.channels - c), np.int64(0)
+            for s in strips:
+                count = _strip_to_points(s, x, c, C, source, work, strip, values, plan.v_step, count, plan)
+            for f in range(0, F, PANEL):
+                many = min(PANEL, F - f)
+                _filters_to_points(w, c * taps.channel + (first + f) * taps.filter, C, many, work, U, plan.u_step, taps)
+                _multiply_points(work, values, C, products + f, F, count, work, U, bias, first + f, many, c > 0, plan)
         count = np.int64(0)
-        for s in range(plan.strips):
-            count = _strip_to_points(s, x, c, C, source, work, strip, values, plan.v_step, count, plan)
-        for f in range(0, F, PANEL):
-            many = min(PANEL, F - f)
-            _filters_to_points(w, c * taps.channel + (first + f) * taps.filter, C, many, work, U, plan.u_step, taps)
-            _multiply_points(work, values, C, products + f, F, count, work, U, bias, first + f, many, c > 0, plan)
-    count = np.int64(0)
-    for s in range(plan.strips):
-        count = _products_to_strip(s, y, first, F, target, work, strip, products, plan.p_step, count, plan)
+        for s in strips:
+            count = _products_to_strip(s, y, first, F, target, work, strip, products, plan.p_step, count, plan)
 
 
 @jit
