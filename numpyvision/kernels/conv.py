@@ -31,15 +31,15 @@ from numpyvision.kernels.workspace import workspace
 LANES, copy_run_1, copy_run_2 = vector.lanes(np.float32), vector.copy_run_1, vector.copy_run_2
 
 
-def conv2d(x, w, b, stride, padding, dilation, groups):
-    """(N, C, H, W), (F, C/G, kh, kw), (F,) or None -> (N, F, Ho, Wo)."""
+def conv2d(x, w, b, stride, padding, dilation, groups, plan=None):
+    """(N, C, H, W), (F, C/G, kh, kw), (F,) or None -> (N, F, Ho, Wo).   plan: read_plan's, if made before."""
     if winograd.suits(x, w.shape, stride, padding, dilation, groups) and winograd.pays_forward(x, w.shape, padding):
         return winograd.conv2d(x, w, b, padding)
     (N, C, H, W), (F, _, kh, kw) = x.shape, w.shape
     Ho, Wo = (_out_size(size, k, s, p, d) for size, k, s, p, d in zip((H, W), (kh, kw), stride, padding, dilation, strict=True))
     out = np.empty((N, F, Ho, Wo), x.dtype)
     if out.size:
-        planes, width, offsets = _read_plan(x, w.shape, stride, padding, dilation, groups, Ho)
+        planes, width, offsets = plan or _read_plan(x, w.shape, stride, padding, dilation, groups, Ho)
         rows, cols = (1, Ho * Wo) if width == Wo else (Ho, Wo)             # without padding, the rows of a plane are one long row
         products = (product.Product(rows, cols, F // groups, 0, 0, len(offsets), 0),)
         starts = product.steps(F // groups, Ho * Wo)
@@ -67,14 +67,14 @@ def conv2d_dx(dout, w, x_shape, stride, padding, dilation, groups):
     return dx
 
 
-def conv2d_dw(dout, x, w_shape, stride, padding, dilation, groups):
-    """Gradient to w: for each tap, the inner product of dout with the run of x that the tap reads."""
+def conv2d_dw(dout, x, w_shape, stride, padding, dilation, groups, plan=None):
+    """Gradient to w: for each tap, the inner product of dout with the run of x that the tap reads.   plan: read_plan's, if made before."""
     if winograd.suits(x, w_shape, stride, padding, dilation, groups):
         return winograd.conv2d_dw(dout, x, padding)
     N, F, Ho, Wo = dout.shape
     if not dout.size * x.size:
         return np.zeros(w_shape, x.dtype)
-    planes, width, offsets = _read_plan(x, w_shape, stride, padding, dilation, groups, Ho)
+    planes, width, offsets = plan or _read_plan(x, w_shape, stride, padding, dilation, groups, Ho)
     if width == Wo:
         runs = dout.reshape(N, F, Ho * Wo)
     else:                                        # lay dout's rows as far apart as x's, zeros between: the thrown-away outputs count nothing
@@ -163,6 +163,13 @@ def _turned(w, groups, taps):
     if any((table < 0).any() for table in taps):
         by_tap = np.concatenate([by_tap, np.zeros_like(by_tap[..., :1])], axis=3)
     return np.concatenate([by_tap[..., table].transpose(0, 2, 3, 1, 4).reshape(-1) for table in taps])
+
+
+def read_plan(x, w_shape, stride, padding, dilation, groups, Ho):
+    """x padded and split once, for the next conv2d and conv2d_dw that read it (it lies in a workspace); None if they don't."""
+    if winograd.suits(x, w_shape, stride, padding, dilation, groups) or not x.size:
+        return None
+    return _read_plan(x, w_shape, stride, padding, dilation, groups, Ho)
 
 
 def _read_plan(x, w_shape, stride, padding, dilation, groups, Ho):
