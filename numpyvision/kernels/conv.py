@@ -28,7 +28,7 @@ from numpyvision.kernels.elementwise import add_up
 from numpyvision.kernels.jit import jit, jit_parallel
 from numpyvision.kernels.workspace import workspace
 
-LANES, copy_run_1, copy_run_2 = vector.lanes(np.float32), vector.copy_run_1, vector.copy_run_2
+LANES, copy_rows_1, copy_rows_2 = vector.lanes(np.float32), vector.copy_rows_1, vector.copy_rows_2
 
 
 def conv2d(x, w, b, stride, padding, dilation, groups, plan=None):
@@ -218,30 +218,44 @@ def _copy_phases(x, planes, P, C, H, W, phases, sy, sx, top, left, height, width
         at = plane * P
         for p in range(len(phases)):
             py, px = phases[p, 0] - top, phases[p, 1] - left
-            lo = max(0, -(px // sx))                             # first column whose source px + q*sx is inside
-            hi = max(lo, min(width, (W - 1 - px) // sx + 1))
-            for r in range(height):
-                y = r * sy + py
-                inside = 0 <= y < H
-                if inside:
-                    _copy_row(x, (plane * H + y) * W + px + lo * sx, hi - lo, planes, at + lo, sx)
-                for q in range(lo if inside else width):
-                    planes[at + q] = 0
-                for q in range(hi if inside else width, width):
-                    planes[at + q] = 0
-                at += width
-        for q in range(at, (plane + 1) * P):
-            planes[q] = 0
+            r0, r1 = _inside(py, sy, H, height)
+            lo, hi = _inside(px, sx, W, width)
+            _fill(planes, at, r0 * width)
+            _copy_rows(x, (plane * H + r0 * sy + py) * W + px + lo * sx, sy * W, r1 - r0, hi - lo, planes, at + r0 * width + lo, width, sx)
+            for row in range(at + r0 * width, at + r1 * width, width):
+                for q in range(row, row + lo):
+                    planes[q] = 0
+                for q in range(row + hi, row + width):
+                    planes[q] = 0
+            _fill(planes, at + r1 * width, (height - r1) * width)
+            at += height * width
+        _fill(planes, at, (plane + 1) * P - at)
 
 
 @jit
-def _copy_row(x, start, count, planes, at, step):
-    """What a register writes behind the end of the row is written again with the next row, or with the zeros behind the last."""
-    if step <= 2 and start + step * (count + LANES) <= len(x):
+def _inside(start, step, size, count):
+    """Which of the places start + q*step, q < count, are places of an array of this size: first <= q < end."""
+    first = max(0, -(start // step))
+    return first, max(first, min(count, (size - 1 - start) // step + 1))
+
+
+@jit
+def _fill(planes, start, count):
+    for q in range(start, start + count):
+        planes[q] = 0
+
+
+@jit
+def _copy_rows(x, start, x_row, rows, count, planes, at, row, step):
+    """What a register writes behind the end of a row is written again with the next row, or with the zeros behind the last."""
+    if step <= 2 and count > 0:
+        whole = max(0, min(rows, (len(x) - start - step * (count + LANES)) // x_row + 1))      # rows that no register reads beyond x for
         if step == 1:
-            copy_run_1(x, start, count, planes, at)
+            copy_rows_1(x, start, x_row, whole, count, planes, at, row)
         else:
-            copy_run_2(x, start, count, planes, at)
+            copy_rows_2(x, start, x_row, whole, count, planes, at, row)
     else:
+        whole = 0
+    for r in range(whole, rows):
         for q in range(count):
-            planes[at + q] = x[start + q * step]
+            planes[at + r * row + q] = x[start + r * x_row + q * step]

@@ -7,7 +7,7 @@ functions, which also run in their place under NUMBA_DISABLE_JIT=1, so that a de
     product_tile    8 rows x 1 or 2 registers of a matrix product, or 1 row x 8
     inner_tile      8 (or 1) x 3 inner products of long runs; sum_register adds up what they leave
     load_panels     runs from many places, cut into pieces of 2 registers and laid together (product.py's panels)
-    copy_run        neighbouring numbers, or every second one, by whole registers
+    copy_rows       neighbouring numbers of each row of an image, or every second one, by whole registers
     put_run         neighbouring numbers into every place, or every second one, and not one number more
     turn_tile       LANES runs of LANES numbers, transposed: planes of pixels become pixels of channels, and back
     flush_denormals numbers below 1e-38 count as 0 from now on, or no more: a multiplication with one takes a hundred times as long
@@ -44,11 +44,12 @@ def _load_panels(x, x0, offsets, count, starts, s0, panels, out, o0, step):
         out[o0 + p * step:o0 + p * step + count * width] = x[places + starts[s0 + p]].reshape(-1)
 
 
-def _copy_run(x, x0, count, out, o0, step):
-    """out[o0 + i] = x[x0 + i*step], i < count, and up to LANES - 1 numbers more on both sides of the copy."""
-    end = min(x0 + -(-count // lanes(x.dtype)) * lanes(x.dtype) * step, len(x))
-    run = x[x0:end:step]
-    out[o0:o0 + len(run)] = run
+def _copy_rows(x, x0, x_row, rows, count, out, o0, o_row, step):
+    """out[o0 + r*o_row + i] = x[x0 + r*x_row + i*step], r < rows, i < count, and up to LANES - 1 numbers more behind each row, one row
+    after the other."""
+    for r in range(rows):
+        start, at = x0 + r * x_row, o0 + r * o_row
+        out[at:at + count] = x[start:start + count * step:step]
 
 
 def _put_run(x, x0, count, out, o0, step):
@@ -406,33 +407,37 @@ def _turn_tile_llvm(typing, x, x0, source, s0, out, o0, target, t0):
     return signature, emit
 
 
-def _copy_run_of(step):
-    """copy_run for every number (step 1) or every second one (step 2: of two registers, the even lanes)."""
+def _copy_rows_of(step):
+    """copy_rows for every number (step 1) or every second one (step 2: of two registers, the even lanes)."""
     if numba.config.DISABLE_JIT:
-        return lambda *args: _copy_run(*args, step)
+        return lambda *args: _copy_rows(*args, step)
 
     @intrinsic
-    def copy_run(typing, x, x0, count, out, o0):
+    def copy_rows(typing, x, x0, x_row, rows, count, out, o0, o_row):
         i = types.int64
-        signature = types.void(x, i, i, out, i)
+        signature = types.void(x, i, i, i, i, out, i, i)
 
         def emit(context, builder, signature, args):
-            x, x0, count, out, o0 = _unpack(context, builder, signature, args)
+            x, x0, x_row, rows, count, out, o0, o_row = _unpack(context, builder, signature, args)
             e = _Emit(builder, signature.args[0].dtype)
             first, target = e.pointer(x.data, x0), e.pointer(out.data, o0)
-            k, _, close = e.loop(builder.sdiv(builder.add(count, _i64(e.lanes - 1)), _i64(e.lanes)), [])
+            registers = builder.sdiv(builder.add(count, _i64(e.lanes - 1)), _i64(e.lanes))
+            r, _, close_rows = e.loop(rows, [])
+            first, target = e.pointer(first, builder.mul(r, x_row)), e.pointer(target, builder.mul(r, o_row))
+            k, _, close = e.loop(registers, [])
             source = e.pointer(first, builder.mul(k, _i64(step * e.lanes)))
-            registers = [e.load(source, j) for j in range(step)]
+            numbers = [e.load(source, j) for j in range(step)]
             if step == 2:
                 even = ir.Constant(ir.VectorType(ir.IntType(32), e.lanes), list(range(0, 2 * e.lanes, 2)))
-                registers = [builder.shuffle_vector(*registers, even)]
-            e.store(registers[0], e.pointer(target, builder.mul(k, _i64(e.lanes))))
+                numbers = [builder.shuffle_vector(*numbers, even)]
+            e.store(numbers[0], e.pointer(target, builder.mul(k, _i64(e.lanes))))
             close([])
+            close_rows([])
             return context.get_dummy_value()
 
         return signature, emit
 
-    return copy_run
+    return copy_rows
 
 
 def _put_run_of(step):
@@ -489,7 +494,7 @@ load_panels = _load_panels if numba.config.DISABLE_JIT else _load_panels_llvm
 turn_tile = _turn_tile if numba.config.DISABLE_JIT else _turn_tile_llvm
 _has_bits = _features.get("sse2") and not numba.config.DISABLE_JIT
 flush_denormals = _flush_denormals_llvm if _has_bits else numba.njit(_leave_denormals)
-copy_run_1, copy_run_2 = _copy_run_of(1), _copy_run_of(2)
+copy_rows_1, copy_rows_2 = _copy_rows_of(1), _copy_rows_of(2)
 put_run_1, put_run_2 = _put_run_of(1), _put_run_of(2)
 product_tile_1, product_tile_2, thin_tile = _product_tile_of(1), _product_tile_of(2), _product_tile_of(8, 1)
 inner_tile_1, inner_tile_rows = _inner_tile_of(1), _inner_tile_of(ROWS)
