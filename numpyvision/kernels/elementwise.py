@@ -14,7 +14,7 @@ from numpyvision.kernels.jit import alone_below, jit, jit_parallel
 
 EXACT = {"fastmath": {"contract"}}      # no "reassoc": it would merge the two halves of log(2) below and lose what the split is for
 
-SMALL = 16384                           # fewer numbers than this are not worth a second thread
+SMALL = 32768                           # fewer numbers than this are not worth a second thread
 LANES = 128                             # eight vectors of 16 floats: enough additions under way to hide how long one takes; `fold`: 2 * 4^3
 
 

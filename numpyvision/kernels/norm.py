@@ -25,7 +25,7 @@ def normalize(x, gamma, beta, eps, mean, var, inv_std, measure, out):
     for s in prange(S):
         flush_denormals(True)                                           # with numbers below 1e-38 it would take 20 times as long
         if measure:
-            mean[s], var[s] = _moments(x.reshape(A, S, B * P), s)
+            mean[s], var[s] = _moments(x.reshape(A, S, B * P), np.int64(s))
         center, inverse = mean[s], 1 / np.sqrt(np.float64(var[s]) + eps)
         inv_std[s] = inverse
         for a in range(A):

@@ -28,8 +28,6 @@ def max_pool2d(x, k, s, p):
                 _max_row(rows, 2, 2, p, top, W, out[n, c, r], indices[n, c, r])
             elif k == 3 and s == 2:
                 _max_row(rows, 3, 2, p, top, W, out[n, c, r], indices[n, c, r])
-            elif k == 3 and s == 1:
-                _max_row(rows, 3, 1, p, top, W, out[n, c, r], indices[n, c, r])
             else:
                 _max_row(rows, k, s, p, top, W, out[n, c, r], indices[n, c, r])
     return out, indices
