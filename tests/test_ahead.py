@@ -27,7 +27,7 @@ for name in (first, *others):
     model, recipe = runs.build(config), config["recipe"]
     data, prepare = runs.seen_by(model, data), runs.Prepare(None, recipe["extra"].get("truth", ()))
     batch = batches.collate([prepare(data[i]) for i in range(2)])
-    loop._step(model, batch, runs.make_optimizer(model, recipe), 0.01, [0, 0], {{}}, 1.0)
+    loop.train_step(model, batch, runs.make_optimizer(model, recipe), 0.01, [0, 0], {{}}, 1.0)
 print(*sorted(name for name, time in kept().items() if before.get(name) != time))
 """
 ECHO = "import sys\nfor line in sys.stdin: print(line.strip(), flush=True)"

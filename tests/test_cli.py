@@ -178,13 +178,13 @@ def test_resume_refuses_to_become_another_run(workplace, capsys, more, text):
 def test_ctrl_c_saves_and_resume_gives_the_same_bits(workplace, monkeypatch, capsys):
     data = ["--data", f"voc:{workplace}/nuts", "--steps", 6, "--seed", 3]
     assert train(*data, "--out", "whole") == 0
-    real, pressed = loop._step, []
+    real, pressed = loop.train_step, []
 
     def step(model, batch, optimizer, lr, seed, *rest):
         if seed[1] == 2 and not pressed:
             pressed.append(os.kill(os.getpid(), signal.SIGINT))
         return real(model, batch, optimizer, lr, seed, *rest)
-    monkeypatch.setattr(loop, "_step", step)
+    monkeypatch.setattr(loop, "train_step", step)
     assert train(*data, "--out", "cut") == 130
     error = capsys.readouterr().err
     assert "go on with: numpyvision train classifier --out cut --resume" in error

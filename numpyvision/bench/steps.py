@@ -45,14 +45,14 @@ def prepare(name, batch_size=4, side=128, warm_steps=WARM_STEPS):
     stream = batches.BatchStream(batches.cached(world, keep, limit=runs.CACHE_BYTES), batch_size, 0)
     optimizer = runs.make_optimizer(model, recipe)
     for s in range(warm_steps):
-        loop._step(model, stream.batch(s), optimizer, recipe["lr"] * 0.3, [0, s], {}, recipe["clip"])
+        loop.train_step(model, stream.batch(s), optimizer, recipe["lr"] * 0.3, [0, s], {}, recipe["clip"])
     return model, recipe, stream.batch(0)
 
 
 def training(model, recipe, batch):
     """One step of training as a function: what loop.train does with a batch."""
     optimizer = runs.make_optimizer(model, recipe)
-    return lambda: loop._step(model, batch, optimizer, 0.0, [0, 0], {}, recipe["clip"])
+    return lambda: loop.train_step(model, batch, optimizer, 0.0, [0, 0], {}, recipe["clip"])
 
 
 def twin_training(model, recipe, batch):

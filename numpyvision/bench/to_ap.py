@@ -56,7 +56,7 @@ def train_twin(config, dataset):
     stream = batches.BatchStream(data, recipe["batch_size"], seed, runs.augmentation(recipe))
     rate = schedule.warmup_cosine(recipe["lr"], recipe["steps"], min(recipe["warmup_steps"], recipe["steps"] // 4))
     for s, batch in enumerate(batches.prefetch(stream, 0, recipe["steps"])):
-        twin.step(batch, optimizer, rate(s), np.random.default_rng([seed, s]), recipe["clip"])
+        twin.step(batch, optimizer, rate(s), np.random.default_rng([seed, s]), recipe["clip"], recipe["extra"].get("loss_weights"))
     for name, p in model.named_params():
         p[...] = twin.p[name].detach().numpy()
     for name, p in model.named_buffers():

@@ -41,13 +41,13 @@ class Twin:
         groups = [{"params": wide, "weight_decay": recipe["weight_decay"]}, {"params": flat, "weight_decay": 0.0}]
         return FACTORS[recipe["optimizer"]](self.torch, groups, recipe)
 
-    def step(self, batch, optimizer, lr, rng, clip):
+    def step(self, batch, optimizer, lr, rng, clip, loss_weights=None):
         """One step of training, as training/loop.py takes it -> losses as floats."""
         for group in optimizer.param_groups:
             group["lr"] = lr
         optimizer.zero_grad()
         losses = self.losses(batch.images, batch.targets, batch.sizes, rng)
-        sum(losses.values()).backward()
+        sum((loss_weights or {}).get(name, 1.0) * loss for name, loss in losses.items()).backward()
         length = self.torch.nn.utils.clip_grad_norm_(self.p.values(), clip, foreach=True)
         if not self.torch.isfinite(length):
             raise FloatingPointError("the twin's gradient is not finite")

@@ -47,7 +47,7 @@ def train(model, stream, *, optimizer, schedule, steps, out=None, seed=0, loss_w
         bar.set_postfix_str("first step; loops that this machine has not compiled yet are compiled now, once")
         for s, batch in zip(range(start, steps), queue, strict=False):
             began = time.perf_counter()
-            losses, norm = _step(model, batch, optimizer, schedule(s), [seed, s], loss_weights or {}, clip)
+            losses, norm = train_step(model, batch, optimizer, schedule(s), [seed, s], loss_weights or {}, clip)
             row = _row(s, losses, loss_weights or {}, schedule(s), norm, time.perf_counter() - began)
             _show(bar, row)
             run.log(row, write=(s + 1) % log_every == 0 or s + 1 == steps)
@@ -64,7 +64,7 @@ def train(model, stream, *, optimizer, schedule, steps, out=None, seed=0, loss_w
     return run.rows
 
 
-def _step(model, batch, optimizer, lr, seed, loss_weights, clip):
+def train_step(model, batch, optimizer, lr, seed, loss_weights, clip):
     """One step of training -> losses, norm of the gradient before clipping. Nothing is updated if anything is not finite."""
     losses, cache = model.forward(batch.images, batch.targets, batch.sizes, rng=np.random.default_rng(seed), train=True)
     unknown = [name for name in loss_weights if name not in losses]
