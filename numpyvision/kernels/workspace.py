@@ -1,4 +1,8 @@
-"""Scratch memory for kernels, kept from call to call: large fresh arrays cost as much as the work in them, page by page."""
+"""Scratch memory for kernels, kept from call to call: large fresh arrays cost as much as the work in them, page by page.
+
+It grows to what the largest call needed, some hundred MB for a convolution of photographs, and stays: who goes on with small pictures
+in the same process may say `workspace.give_back()`.
+"""
 import threading
 
 import numpy as np
@@ -21,3 +25,8 @@ def workspace(name, size, dtype=np.float32):
         start = -(array.ctypes.data // dtype.itemsize) % line
         held[key] = array[start:start + size]
     return held[key]
+
+
+def give_back():
+    """Forget all of it, in the thread that calls. The next kernel asks for what it needs."""
+    vars(_memory).clear()
