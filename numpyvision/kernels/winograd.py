@@ -359,7 +359,7 @@ def _products_to_strip(s, out, first, F, image, work, strip, products, step, cou
     n, y, q, rows, cols = _origin(s, plan)
     Ho, Wo, planes, places, pitch = image.height, image.width, image.planes, image.places, OUT * plan.Q
     height, width = min(rows * OUT, Ho - y * OUT), min(cols * OUT, Wo - q * OUT)
-    whole = width == Wo
+    whole, first_line = width == Wo, out.ctypes.data // out.itemsize
     length = height * Wo if whole else width
     for f in range(0, F, LANES):
         at = products + count * F + f
@@ -373,9 +373,11 @@ def _products_to_strip(s, out, first, F, image, work, strip, products, step, cou
                 for i in range(LANES):
                     for p in range(length):
                         out[target + planes[i] + p] = work[start + places[p] + i]
-            for k in range(0, length if length >= LANES else 0, LANES):
-                p = min(k, length - LANES)
+            k = -(first_line + target) % LANES - LANES                             # stores begin on a line of the cache, but for the first
+            while k < length and length >= LANES:
+                p = min(max(k, 0), length - LANES)
                 turn_tile(work, start, places, p, out, target + p, planes, 0)
+                k += LANES
     return count + rows * cols
 
 
