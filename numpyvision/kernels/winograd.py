@@ -14,27 +14,24 @@ than the direct sum: enough to train, not for a gradient check, so float64 never
 
 Inside, LANES neighbouring channels share a register; a pixel of an image (N, C, H, W) is a column of such registers. A *strip* is R x Q
 tiles of one image, a *block* as many strips as keep the second-level cache busy; a task (one thread) works off whole blocks in its own part
-of a workspace: strip (pixels, LANES) -> values (36, tiles, C) -> products (36, tiles, F) -> strip -> out.
+of a workspace: strip (pixels, LANES) -> values (36, tiles, C) -> products (36, tiles, panel of F) -> strip -> out.
 
 With many tiles all filters are taken to their points first. With few that would take longest: U is four times as large as w, and leaves the
-cache before it is used. Then all tiles are one block, and a task takes a panel of filters to its points, multiplies, and forgets them.
+cache before it is used. Then the blocks are large, and tasks share out the filters instead of the blocks: each takes a panel of its filters
+to the points, multiplies, and forgets them. `winograd_plan.py` decides.
 
 Shapes here: N images, C and F channels in and out, th x tw tiles an image; U (36, C, F) filters at the points, in panels of 2 registers.
 """
-from collections import namedtuple
-from functools import lru_cache
-
 import numba
 import numpy as np
 from numba import prange
 
 from numpyvision.kernels import vector
+from numpyvision.kernels import winograd_plan as planning
 from numpyvision.kernels.jit import jit, jit_parallel
+from numpyvision.kernels.winograd_plan import IN, LANES, OUT, PANEL, PIECE, POINTS, ROWS
 from numpyvision.kernels.workspace import workspace
 
-LANES, ROWS = vector.lanes(np.float32), vector.ROWS
-PANEL = 2 * LANES
-OUT, IN, POINTS = 4, 6, 36                       # side of a tile of outputs, of inputs; number of points
 ONE = 7                                          # the point (1, 1), whose value every output contains once: where the bias is added
 B = np.array([[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
               [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]]).T
@@ -65,97 +62,44 @@ def pays_forward(x, w_shape, padding):
     return tiles > 2 or F * C < 128 * 128
 
 
-# How the tiles lie in x (side IN) or out (side OUT).
-Image = namedtuple("Image", "channels height width top left side planes places")
-# R to blocks: the strips. v_step, p_step, u_step: from one point to the next in values, products and U. values, products, points: where
-# they begin in a task's part of the workspace, which holds `size` numbers.
-Plan = namedtuple("Plan", "th tw R Q down across strips per_block blocks tasks slices v_step p_step u_step values products points size")
-Taps = namedtuple("Taps", "channel filter source target")     # the taps from channel c to filter f begin at w[c*channel + f*filter]
 FILTERS, FORWARD, PRODUCTS, WEIGHTS, SLICE, SLICE_WEIGHTS = range(6)                 # the jobs of _spread
-FEW, MANY = 96, 128 * 128                                      # few tiles, many pairs of channels: then tasks share out the filters
-PIECE = 64                                                     # channels of x at a time, then
+NOTHING = np.empty(0, np.float32)
 
 
 def conv2d(x, w, b, padding):
     """(N, C, H, W), (F, C, 3, 3), (F,) or None -> (N, F, Ho, Wo)."""
     F, C = w.shape[:2]
-    return _convolve(x, w, np.zeros(F, np.float32) if b is None else b, _taps(9, 9 * C, False), padding)
+    return _convolve(x, w, np.zeros(F, np.float32) if b is None else b, planning.taps(9, 9 * C, False), padding)
 
 
 def conv2d_dx(dout, w, padding):
     """Gradient to x: dout convolved with the turned filter; what the padding added falls away."""
     C = w.shape[1]
-    return _convolve(dout, w, np.zeros(C, np.float32), _taps(9 * C, 9, True), (2 - padding[0], 2 - padding[1]))
+    return _convolve(dout, w, np.zeros(C, np.float32), planning.taps(9 * C, 9, True), (2 - padding[0], 2 - padding[1]))
 
 
 def conv2d_dw(dout, x, padding):
     """Gradient to w: dout (N, F, Ho, Wo), x (N, C, H, W) -> (F, C, 3, 3)."""
     F, C = dout.shape[1], x.shape[1]
-    source, target, plan = _plan(x.shape, F, *padding, numba.get_num_threads(), True)
+    source, target, plan = planning.plan(x.shape, F, *padding, numba.get_num_threads(), True)
     dw, sums = np.empty((F, C, 3, 3), np.float32), NOTHING if plan.slices else workspace("points", plan.tasks * POINTS * plan.u_step)
     rest = x.reshape(-1), dout.reshape(-1), sums, dw.reshape(-1), NOTHING, workspace("blocks", plan.tasks * plan.size)
-    _spread(SLICE_WEIGHTS if plan.slices else PRODUCTS, plan.tasks, *rest, source, target, TAPS_OUT, plan)
+    _spread(SLICE_WEIGHTS if plan.slices else PRODUCTS, plan.tasks, *rest, source, target, planning.TAPS_OUT, plan)
     if not plan.slices:
-        _spread(WEIGHTS, F, *rest, source, target, TAPS_OUT, plan)
+        _spread(WEIGHTS, F, *rest, source, target, planning.TAPS_OUT, plan)
     return dw
 
 
 def _convolve(x, w, bias, taps, padding):
     """The forward sum, its filters read from w through `taps`."""
-    source, target, plan = _plan(x.shape, len(bias), *padding, numba.get_num_threads(), False)
+    source, target, plan = planning.plan(x.shape, len(bias), *padding, numba.get_num_threads(), False)
     out = np.empty((len(x), len(bias), target.height, target.width), np.float32)
-    U = NOTHING if plan.slices else workspace("points", POINTS * plan.u_step)
+    U = NOTHING if plan.slices else workspace("points", (plan.tasks if plan.alone else 1) * POINTS * plan.u_step)
     rest = x.reshape(-1), out.reshape(-1), U, w.reshape(-1), bias, workspace("blocks", plan.tasks * plan.size), source, target, taps, plan
-    if not plan.slices:
+    if not plan.slices and not plan.alone:
         _spread(FILTERS, plan.tasks, *rest)
     _spread(SLICE if plan.slices else FORWARD, plan.tasks, *rest)
     return out
-
-
-@lru_cache(maxsize=512)
-def _plan(x_shape, F, py, px, threads, dw):
-    """How the tiles lie in x and in out, how they are cut into strips and blocks, and how the blocks are shared out."""
-    N, C, H, W = x_shape
-    Ho, Wo = H + 2 * py - 2, W + 2 * px - 2
-    th, tw = -(-Ho // OUT), -(-Wo // OUT)
-    few = FEW if dw else FEW * max(1, C * F // MANY)
-    slices = min(threads, F // LANES) if N * th * tw <= few else 0
-    most = 32 if C + F < 256 else 48                                               # tiles in a block; many filters: read U less often
-    most = max(ROWS, min(most, -(-N * th * tw // threads)))
-    across = -(-tw // most)
-    Q = -(-tw // across)
-    down = -(-th // max(1, min(th, most // Q))) if across == 1 else th
-    R = -(-th // down)
-    strips = N * down * across
-    per_block, sharers = max(1, (FEW if slices else most) // (R * Q)), 1 if slices else threads
-    per_block = -(-strips // (-(-strips // (per_block * sharers)) * sharers))      # as many blocks for every thread, all of one size
-    per_block = strips if dw and slices else per_block                             # one block: its sums are the result
-    blocks = -(-strips // per_block)
-    tiles = -(-per_block * R * Q // ROWS) * ROWS
-    many, few, taps = (-(-F // LANES // slices) * LANES, min(C, PIECE), min(C, PIECE) * PANEL) if slices else (F, C, C * F)
-    steps = [n + LANES for n in (tiles * few, tiles * many, taps)]                 # + LANES: a power of two would fill one set of the cache
-    sizes = [(OUT * R + 2) * (OUT * Q + 2) * LANES, *[POINTS * step for step in steps[:3 if slices else 2]]]
-    starts = [sum(sizes[:k]) for k in range(1, 4)]
-    plan = Plan(th, tw, R, Q, down, across, strips, per_block, blocks, slices or min(threads, blocks), slices, *steps, *starts, sum(sizes))
-    return Image(C, H, W, py, px, IN, *_places(H, W, IN, R, Q)), Image(F, Ho, Wo, 0, 0, OUT, *_places(Ho, Wo, OUT, R, Q)), plan
-
-
-def _places(height, width, side, R, Q):
-    """Where the LANES planes of a register begin in an image, and where the p-th pixel of a run of its rows stands in a strip."""
-    p = np.arange((OUT * R + 2) * width)
-    pitch = OUT * Q + side - OUT
-    return np.arange(LANES) * height * width, (p // width * pitch + p % width) * LANES
-
-
-@lru_cache(maxsize=512)
-def _taps(channel, filter, turned):
-    """Where LANES filters begin in w, and where their taps go; what is read behind the ninth is thrown on a heap."""
-    t = np.arange(LANES)
-    return Taps(channel, filter, t * filter, np.where(t < 9, 8 - t if turned else t, 9) * LANES)
-
-
-TAPS_OUT = Taps(9, 9, np.arange(LANES) * LANES, np.arange(LANES) * 9)
-NOTHING = np.empty(0, np.float32)
 
 
 @jit_parallel
@@ -170,10 +114,8 @@ def _spread(job, count, x, y, points, w, bias, work, source, target, taps, plan)
         k = np.int64(part)                                                         # prange counts in unsigned numbers
         flush_denormals(True)
         if job == FILTERS:
-            C, F, c = source.channels, target.channels, source.channels * k // count
-            for f in range(0, F, PANEL):
-                many, u = min(PANEL, F - f), f * C + c * min(PANEL, F - f)
-                _filters_to_points(w, c * taps.channel + f * taps.filter, C * (k + 1) // count - c, many, points, u, plan.u_step, taps)
+            C = source.channels
+            _all_filters_to_points(w, C * k // count, C * (k + 1) // count, points, 0, C, target.channels, plan.u_step, taps)
         elif job == WEIGHTS:
             _add_sums(k, points, source.channels, plan)
             _points_to_weights(points, k * source.channels, w, k * source.channels * 9, source.channels, plan.u_step, taps)
@@ -182,16 +124,19 @@ def _spread(job, count, x, y, points, w, bias, work, source, target, taps, plan)
         elif job == SLICE_WEIGHTS:
             _slice_weights(k, x, y, w, work, source, target, taps, plan)
         else:
-            _blocks(k, job, x, y, points, bias, work, source, target, plan)
+            _blocks(k, job, x, y, points, w, bias, work, source, target, taps, plan)
         flush_denormals(False)
 
 
 @jit
-def _blocks(task, job, x, y, points, bias, work, source, target, plan):
-    """One task's blocks of FORWARD or PRODUCTS."""
+def _blocks(task, job, x, y, points, w, bias, work, source, target, taps, plan):
+    """One task's blocks of FORWARD or PRODUCTS. Filters that are soon done, each task takes to their points for itself."""
     C, F = source.channels, target.channels
     strip = task * plan.size
-    values, products, sums = strip + plan.values, strip + plan.products, task * POINTS * plan.u_step
+    values, products = strip + plan.values, strip + plan.products
+    own = task * POINTS * plan.u_step if job == PRODUCTS or plan.alone else 0
+    if job == FORWARD and plan.alone:
+        _all_filters_to_points(w, 0, C, points, own, C, F, plan.u_step, taps)
     begin, end = plan.blocks * task // plan.tasks, plan.blocks * (task + 1) // plan.tasks
     for block in range(begin, end):
         strips = range(block * plan.per_block, min(plan.strips, (block + 1) * plan.per_block))
@@ -201,12 +146,13 @@ def _blocks(task, job, x, y, points, bias, work, source, target, plan):
                 _strip_to_points(s, y, 0, F, target, work, strip, products, plan.p_step, count, plan)
             count = _strip_to_points(s, x, 0, C, source, work, strip, values, plan.v_step, count, plan)
         if job == PRODUCTS:
-            _add_products(work, values, products, F, count, points, sums, C, F, block > begin, plan)
+            _add_products(work, values, products, F, count, points, own, C, F, block > begin, plan)
             continue
-        _multiply_points(work, values, C, products, F, count, points, 0, bias, 0, F, False, plan)
-        count = np.int64(0)
-        for s in strips:
-            count = _products_to_strip(s, y, 0, F, target, work, strip, products, plan.p_step, count, plan)
+        for f in range(0, F, PANEL):
+            many, done = min(PANEL, F - f), np.int64(0)
+            _multiply_panel(work, values, C, products, many, count, points, own + f * C, bias, f, many, False, plan)
+            for s in strips:
+                done = _products_to_strip(s, y, f, many, target, work, strip, products, plan.p_step, done, plan)
 
 
 @jit
@@ -224,7 +170,7 @@ def _slice(task, x, y, w, bias, work, source, target, taps, plan):
             for f in range(0, F, PANEL):
                 many = min(PANEL, F - f)
                 _filters_to_points(w, c * taps.channel + (first + f) * taps.filter, C, many, work, U, plan.u_step, taps)
-                _multiply_points(work, values, C, products + f, F, count, work, U, bias, first + f, many, c > 0, plan)
+                _multiply_panel(work, values, C, products + f, F, count, work, U, bias, first + f, many, c > 0, plan)
         count = np.int64(0)
         for s in strips:
             count = _products_to_strip(s, y, first, F, target, work, strip, products, plan.p_step, count, plan)
@@ -258,24 +204,22 @@ def _share(task, channels, plan):
 
 
 @jit
-def _multiply_points(work, values, C, products, row, count, U, u0, bias, first, F, more, plan):
+def _multiply_panel(work, values, C, products, row, count, U, u0, bias, first, F, more, plan):
     """products (36, tiles, F of a row) = values (36, tiles, C) @ U (36, C, F), U from u0 on, and the bias of channel `first` and the next.
 
-    more: added to what is there, instead of the bias.
+    F: the filters of one panel. more: added to what is there, instead of the bias.
     """
     zeros = np.zeros(PANEL, np.float32)
     for point in range(POINTS):
-        for f in range(0, F, PANEL):
-            u = u0 + point * plan.u_step + f * C
-            start, s0 = (bias, first + f) if point == ONE else (zeros, 0)
-            for t in range(0, count, ROWS):                                        # the last step may multiply rows that hold no tile
-                a, o = values + point * plan.v_step + t * C, products + point * plan.p_step + t * row + f
-                if more:
-                    start, s0 = work, o
-                if f + PANEL <= F:
-                    product_tile_2(work, a, C, 1, U, u, PANEL, C, start, s0, row if more else 0, work, o, row)
-                else:
-                    product_tile_1(work, a, C, 1, U, u, LANES, C, start, s0, row if more else 0, work, o, row)
+        start, s0, step = (bias, first, 0) if point == ONE else (zeros, 0, 0)
+        for t in range(0, count, ROWS):                                            # the last step may multiply rows that hold no tile
+            a, u, o = values + point * plan.v_step + t * C, u0 + point * plan.u_step, products + point * plan.p_step + t * row
+            if more:
+                start, s0, step = work, o, row
+            if F == PANEL:
+                product_tile_2(work, a, C, 1, U, u, PANEL, C, start, s0, step, work, o, row)
+            else:
+                product_tile_1(work, a, C, 1, U, u, LANES, C, start, s0, step, work, o, row)
 
 
 @jit
@@ -379,6 +323,14 @@ def _products_to_strip(s, out, first, F, image, work, strip, products, step, cou
                 turn_tile(work, start, places, p, out, target + p, planes, 0)
                 k += LANES
     return count + rows * cols
+
+
+@jit
+def _all_filters_to_points(w, first, last, U, u0, C, F, u_step, taps):
+    """U (36, panels of F, C, PANEL), from u0 on, of channels `first` to `last`."""
+    for f in range(0, F, PANEL):
+        many = min(PANEL, F - f)
+        _filters_to_points(w, first * taps.channel + f * taps.filter, last - first, many, U, u0 + f * C + first * many, u_step, taps)
 
 
 @jit
