@@ -63,8 +63,13 @@ def compiled(*arrays):
 
     Integer arrays (indices, labels) are the caller's to pass in the dtype that the kernel wants; ask only about the floating ones.
     """
-    dtypes = {a.dtype if isinstance(a, np.ndarray) else None for a in arrays if a is not None}
-    return _mode == "compiled" and len(dtypes) == 1 and dtypes <= FLOATS
+    dtype = None
+    for a in arrays:                                                   # a plain loop: this is asked hundreds of times a step
+        if a is not None:
+            if not isinstance(a, np.ndarray) or (dtype is not None and a.dtype != dtype):
+                return False
+            dtype = a.dtype
+    return _mode == "compiled" and dtype in FLOATS
 
 
 def scatter_add(target, index, values):

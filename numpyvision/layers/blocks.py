@@ -68,7 +68,7 @@ class BasicBlock(Layer):
         dh, grads["conv2"] = self.conv2.backward(dsum, cache.conv2)
         dh = relu_backward(dh, cache.relu1)
         dx_main, grads["conv1"] = self.conv1.backward(dh, cache.conv1)
-        return dx_main + dx_skip, grads                                 # copy gate: x fed two branches, gradients add
+        return add(dx_main, dx_skip), grads                             # copy gate: x fed two branches, gradients add
 
 
 class Bottleneck(Layer):
@@ -101,7 +101,7 @@ class Bottleneck(Layer):
         dh, grads["conv2"] = self.conv2.backward(dh, cache.conv2)
         dh = relu_backward(dh, cache.relu1)
         dx_main, grads["conv1"] = self.conv1.backward(dh, cache.conv1)
-        return dx_main + dx_skip, grads                                 # copy gate: x fed two branches, gradients add
+        return add(dx_main, dx_skip), grads                             # copy gate: x fed two branches, gradients add
 
 
 BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck}

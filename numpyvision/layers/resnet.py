@@ -7,7 +7,7 @@ import numpy as np
 from numpyvision.cache import new_cache
 from numpyvision.layers.base import Layer, Sequential
 from numpyvision.layers.blocks import BLOCKS, ConvNorm
-from numpyvision.ops.activation import relu_backward, relu_forward
+from numpyvision.ops.activation import add, relu_backward, relu_forward
 
 
 class ResNet(Layer):
@@ -49,7 +49,7 @@ class ResNet(Layer):
         grads, dh, dC = {"stages": [None] * len(self.stages)}, None, dict(zip(self.out_stages, dfeatures, strict=True))
         for i in reversed(range(len(self.stages))):
             if i + 1 in dC:                                             # copy gate: C_i left here, and fed the next stage
-                dh = dC[i + 1] if dh is None else dh + dC[i + 1]
+                dh = dC[i + 1] if dh is None else add(dh, dC[i + 1])
             dh, grads["stages"][i] = self.stages[i].backward(dh, cache["stage", i])
         dh = relu_backward(dh, cache.relu)
         dx, grads["stem"] = self.stem.backward(dh, cache.stem)

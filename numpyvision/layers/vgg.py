@@ -11,7 +11,7 @@ from numpyvision.layers.conv import Conv2d
 from numpyvision.layers.norm import make_norm
 from numpyvision.layers.pooling import MaxPool2d
 from numpyvision.layers.upsample import ConvTranspose2d
-from numpyvision.ops.activation import relu_backward, relu_forward
+from numpyvision.ops.activation import add, relu_backward, relu_forward
 
 
 class ConvNormReLU(Layer):
@@ -80,7 +80,7 @@ class VGG(Layer):
         grads, dh = {"stages": [None] * len(self.stages)}, None
         for l in reversed(range(len(self.stages))):
             if dP[l] is not None:                                       # copy gate: P_l left here, and fed the next stage
-                dh = dP[l] if dh is None else dh + dP[l]
+                dh = dP[l] if dh is None else add(dh, dP[l])
             dh, _ = self.pool.backward(dh, cache["pool", l])
             dh, grads["stages"][l] = self.stages[l].backward(dh, cache["stage", l])
         return dh, grads

@@ -4,4 +4,6 @@ MEAN, SPREAD = 0.5, 0.25      # of the pixels of an everyday picture, roughly: t
 
 def centre(images):
     """RGB in [0, 1] -> about zero mean and unit spread. Its backward divides by SPREAD."""
-    return (images - images.dtype.type(MEAN)) / images.dtype.type(SPREAD)
+    centred = images - images.dtype.type(MEAN)
+    centred *= images.dtype.type(1 / SPREAD)
+    return centred

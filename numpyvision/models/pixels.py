@@ -4,6 +4,8 @@ Shapes here: N images of a batch padded to H x W, K1 = K + 1 classes; scores (N,
 """
 import numpy as np
 
+from numpyvision import backend, kernels
+
 IGNORED = 255
 RARE = 0.005            # of the pixels: 80 of a 128 x 128 image. A class below this share loses none
 
@@ -29,9 +31,10 @@ def thin_out(labels, power, rng):
     """
     counts = np.bincount(labels.ravel(), minlength=256)[:IGNORED]
     share = counts / max(counts.sum(), 1)
-    keep = np.zeros(256)
+    keep = np.zeros(256, np.float32)
     keep[:IGNORED] = np.minimum(RARE / np.maximum(share, RARE), 1) ** power
-    return np.where(rng.random(labels.shape, np.float32) < keep[labels], labels, np.uint8(IGNORED))
+    dropped = rng.random(labels.shape, np.float32) >= np.take(keep, labels)
+    return np.maximum(labels, dropped * np.uint8(IGNORED))             # of all labels 255 is the largest
 
 
 def class_maps(scores, unused=()):
@@ -40,6 +43,10 @@ def class_maps(scores, unused=()):
     unused: classes that are numbered but that no pixel ever has (in scenes everything is a thing or stuff, and 0 nothing); they are not
     answered. One such pixel among millions would enter the mean IoU as a whole class of IoU 0.
     """
+    if backend.compiled(scores) and scores.size and len(unused) < scores.shape[1]:
+        N, K1, H, W = scores.shape
+        used = np.array([k for k in range(K1) if k not in unused], np.int64)
+        return kernels.metrics.largest_class(np.ascontiguousarray(scores).reshape(N, K1, H * W), used).reshape(N, H, W)
     if len(unused):
         scores = scores.copy()
         scores[:, list(unused)] = -np.inf

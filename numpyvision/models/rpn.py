@@ -14,7 +14,7 @@ from numpyvision.layers.conv import Conv2d
 from numpyvision.losses import rpn as rpn_losses
 from numpyvision.models.targets import split_truth
 from numpyvision.ops import box_transform
-from numpyvision.ops.activation import relu_backward, relu_forward
+from numpyvision.ops.activation import add, relu_backward, relu_forward
 
 LOSSES = ("loss_objectness", "loss_rpn_box_reg")
 
@@ -44,7 +44,7 @@ class RPNHead(Layer):
         for l in range(cache.levels):
             dh_deltas, g_deltas = self.deltas.backward(ddeltas[l], cache["deltas", l])
             dh_objectness, g_objectness = self.objectness.backward(dlogits[l], cache["objectness", l])
-            dh = relu_backward(dh_objectness + dh_deltas, cache["relu", l])                           # copy gate: h fed both
+            dh = relu_backward(add(dh_objectness, dh_deltas), cache["relu", l])                       # copy gate: h fed both
             dp, g_conv = self.conv.backward(dh, cache["conv", l])
             dP.append(dp)
             grads = tree.add(grads, {"conv": g_conv, "objectness": g_objectness, "deltas": g_deltas})  # one weight, L uses: sum

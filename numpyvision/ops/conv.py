@@ -141,11 +141,15 @@ def check_conv2d(x, w, b, stride, padding, dilation, groups):
     check.array("w", w, 4, "(F, C/groups, kh, kw)")
     check.same_dtype({"x": x, "w": w} if b is None else {"x": x, "w": w, "b": b})
     (N, C, H, W), (F, Cg, kh, kw) = x.shape, w.shape
-    check.require(check.positive_int("groups", groups) and C % groups == 0 and F % groups == 0,
-                  f"groups must divide both the {C} channels of x and the {F} filters of w, got {groups!r}")
-    check.require(Cg == C // groups, f"w must be (F, {C // groups}, kh, kw) for x with {C} channels in {groups} group(s), got {w.shape}; "
-                                     "the second axis of w counts input channels, the first output channels")
-    check.require(b is None or b.shape == (F,), f"b must be ({F},), one number a filter, got {getattr(b, 'shape', b)}")
+    check.positive_int("groups", groups)                                               # `if`, not require: messages with shapes are dear
+    if C % groups or F % groups:
+        raise ValueError(f"groups must divide both the {C} channels of x and the {F} filters of w, got {groups!r}")
+    if Cg != C // groups:
+        raise ValueError(f"w must be (F, {C // groups}, kh, kw) for x with {C} channels in {groups} group(s), got {w.shape}; "
+                         "the second axis of w counts input channels, the first output channels")
+    if b is not None and b.shape != (F,):
+        raise ValueError(f"b must be ({F},), one number a filter, got {b.shape}")
     Ho, Wo = out_size(x.shape, w.shape, stride, padding, dilation)
-    check.require(min(Ho, Wo, kh, kw) >= 1, f"a {kh}x{kw} kernel with dilation {dilation} does not fit into a {H}x{W} image padded by "
-                                            f"{padding}; enlarge the padding or stop downsampling earlier")
+    if min(Ho, Wo, kh, kw) < 1:
+        raise ValueError(f"a {kh}x{kw} kernel with dilation {dilation} does not fit into a {H}x{W} image padded by {padding}; "
+                         "enlarge the padding or stop downsampling earlier")
