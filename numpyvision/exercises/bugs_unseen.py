@@ -318,7 +318,7 @@ LOSSES = (
 LAYERS = (
     *bugs("BasicBlock", "layers/blocks.py",
           ('backward(dsum, cache.conv2)\n        dh = relu_backward(dh, cache.relu1)\n        dx_main, grads["conv1"] = '
-           'self.conv1.backward(dh, cache.conv1)\n        return dx_main + dx_skip',
+           'self.conv1.backward(dh, cache.conv1)\n        return add(dx_main, dx_skip)',
            'backward(dsum, cache.conv2)\n        dh = relu_backward(dh, cache.relu1)\n        dx_main, grads["conv1"] = '
            'self.conv1.backward(dh, cache.conv1)\n        return dx_skip', "missing-path", "the main branch is forgotten"),
           ("dsum = relu_backward(dout, cache.relu2)", "dsum = relu_backward(dout, cache.relu1)", "wrong-routing",

@@ -71,5 +71,5 @@ def top_down_backward(dM, cache):
     """
     dlaterals = [dM[0].copy()]
     for dm, up in zip(dM[1:], cache.up, strict=True):                   # the reverse: fine to coarse
-        dlaterals.append(add(dm, resize.upsample_nearest_backward(dlaterals[-1], up)))
+        dlaterals.append(dm + resize.upsample_nearest_backward(dlaterals[-1], up))
     return tuple(dlaterals)

@@ -19,7 +19,7 @@ def linear_forward(x, w, b=None):
     _check_linear(x, w, b)
     rows = x.reshape(len(x), w.shape[0])                               # (N, D)
     if backend.compiled(x, w, b):
-        out = kernels.linear.matmul(rows, np.ascontiguousarray(w))     # (N, F)
+        out = kernels.linear.matmul(np.ascontiguousarray(rows), np.ascontiguousarray(w))                # (N, F)
     else:
         out = rows @ w                                                 # (N, F)
     if b is not None:
@@ -34,7 +34,7 @@ def linear_backward(dout, cache):
     db = dout.sum(axis=0) if cache.has_b else None                     # copy gate: b was added to every row
     rows = x.reshape(len(x), w.shape[0])                               # (N, D)
     if backend.compiled(dout, x, w):
-        dout = np.ascontiguousarray(dout)
+        dout, rows, w = (np.ascontiguousarray(a) for a in (dout, rows, w))
         return kernels.linear.matmul_bt(dout, w).reshape(x.shape), kernels.linear.matmul_at(rows, dout), db
     dw = rows.T @ dout                                                 # (D, N) @ (N, F)
     dx = (dout @ w.T).reshape(x.shape)
