@@ -10,6 +10,8 @@ import numpy as np
 
 from numpyvision.kernels import product, product_dw
 
+PIECE = 256     # columns: of rows thousands of numbers apart, the cache keeps fewer than of a matrix that lies together
+
 
 def matmul(A, B):
     """A (M, K) @ B (K, J) -> (M, J), C-contiguous arrays of one dtype."""
@@ -26,7 +28,9 @@ def matmul_bt(A, B):
     (M, K), J = A.shape, len(B)
     if not M * K * J:
         return np.zeros((M, J), A.dtype)
-    return product_dw.products_of_runs(A[None], B[None], np.arange(J) * K, 1, K)
+    depth = PIECE if K % PIECE == 0 else K
+    pieces = np.ascontiguousarray(A.reshape(M, K // depth, depth).swapaxes(0, 1))     # as images of `depth` pixels, one after the other
+    return product_dw.products_of_runs(pieces, B.reshape(-1, 1, depth), np.arange(J) * K, 1, depth)
 
 
 def _product(A, step, M, B):

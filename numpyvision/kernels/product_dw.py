@@ -49,7 +49,7 @@ def products_of_runs(d, x, offsets, groups, length):
     size = most * 3 * rows * lanes if inner else (most * ROWS + DEPTH) * width
     work, flat = workspace("product", workers * size, x.dtype), (d.reshape(-1), x.reshape(-1), dw.reshape(-1))
     if inner:
-        places = np.arange(rows).clip(0, per_group - 1) * Pd                         # fewer channels than rows: the last one again
+        places = np.minimum(np.arange(rows), per_group - 1) * Pd                         # fewer channels than rows: the last one again
         _inner_loop(*flat, work, N, Pd, source, np.concatenate([places, offsets]), rows, lanes, size, workers)
     else:
         _panels_loop(*flat, work, N, Pd, source, np.arange(lanes) * width, np.zeros(width, x.dtype), most, size, workers)
