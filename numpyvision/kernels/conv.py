@@ -28,7 +28,7 @@ from numpyvision.kernels.elementwise import add_up
 from numpyvision.kernels.jit import jit, jit_parallel
 from numpyvision.kernels.workspace import workspace
 
-LANES, copy_rows_1, copy_rows_2 = vector.lanes(np.float32), vector.copy_rows_1, vector.copy_rows_2
+LANES, copy_rows_1, copy_rows_2, gather_run = vector.lanes(np.float32), vector.copy_rows_1, vector.copy_rows_2, vector.gather_run
 
 
 def conv2d(x, w, b, stride, padding, dilation, groups, plan=None):
@@ -41,7 +41,7 @@ def conv2d(x, w, b, stride, padding, dilation, groups, plan=None):
     if out.size:
         planes, width, offsets = plan or _read_plan(x, w.shape, stride, padding, dilation, groups, Ho)
         rows, cols = (1, Ho * Wo) if width == Wo else (Ho, Wo)             # without padding, the rows of a plane are one long row
-        products = (product.Product(rows, cols, F // groups, 0, 0, len(offsets), 0),)
+        products = (product.Product(rows, cols, F // groups, 0, 0, len(offsets), 0, 1),)
         starts = product.steps(F // groups, Ho * Wo)
         product.sums_of_runs(planes, w.reshape(-1), 1, b, offsets, products, starts, groups, max(width, cols), out)
     return out
@@ -55,15 +55,18 @@ def conv2d_dx(dout, w, x_shape, stride, padding, dilation, groups):
     if (kh, kw, groups) == (1, 1, 1) and stride == (1, 1) and padding == (0, 0) and dout.shape[2:] == x_shape[2:]:
         return conv2d(dout, np.ascontiguousarray(w.swapaxes(0, 1)), None, stride, padding, dilation, groups)      # dx = w.T @ dout
     dx = np.empty(x_shape, dout.dtype)
-    if not dx.size:
-        return dx
+    if not dx.size * dout.size:
+        return np.zeros_like(dx)
     Ho, Wo = dout.shape[2:]
     rows = _phase_taps(H, kh, stride[0], padding[0], dilation[0])
     cols = _phase_taps(W, kw, stride[1], padding[1], dilation[1])
     (top, bottom), (left, right) = _margins(rows, Ho), _margins(cols, Wo)
     planes, width = _padded_phases(dout, (1, 1), top, left, Ho + top + bottom, Wo + left + right, ((0, 0),), groups=groups)
+    if not all(taps for *_, taps in rows + cols):
+        dx[:] = 0                                                          # pixels that no output reads
     products, taps, offsets, starts = _write_plan(rows, cols, kw, Cg, F // groups, groups, (H, W), planes.shape[2], width, top, left)
-    product.sums_of_runs(planes, _turned(w, groups, taps), 1, None, offsets, products, starts, groups, width, dx, stride)
+    if products:
+        product.sums_of_runs(planes, _turned(w, groups, taps), 1, None, offsets, products, starts, groups, width, dx, stride)
     return dx
 
 
@@ -125,15 +128,17 @@ def _write_plan(rows, cols, kw, C, F, groups, size, P, width, top, left):
     for y0, ny, taps_y in rows:
         for x0, nx, taps_x in cols:
             taps = {(oy + top) * width + ox + left: i * kw + j for i, oy in taps_y for j, ox in taps_x}
-            _merge(merged, C, (ny, nx), set(taps), y0 * size[1] + x0, taps)
-    products, tables, offsets, starts, w0 = [], [], [], [], 0
+            if taps:
+                _merge(merged, C, (ny, nx), set(taps), y0 * size[1] + x0, taps)
+    products, tables, offsets, starts, w0 = [], [], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
     for (ny, nx), places, members in merged:
         places, phases = sorted(places), len(members)
         tables.append(np.array([[taps.get(place, -1) for place in places] for _, taps in members], np.int64))
         first_row, first, T = sum(map(len, starts)), sum(map(len, offsets)), F * len(places)
-        products.append(product.Product(ny, nx, phases * C, first_row, first, T, w0))
+        corners = [corner for corner, _ in members]
+        products.append(product.Product(ny, nx, phases * C, first_row, first, T, w0, _neighbours(corners, size[1])))
         offsets.append((np.arange(F)[:, None] * P + np.array(places, np.int64)).reshape(-1))
-        starts.append((np.arange(C)[:, None] * size[0] * size[1] + [corner for corner, _ in members]).reshape(-1))
+        starts.append((np.arange(C)[:, None] * size[0] * size[1] + corners).reshape(-1))
         w0 += groups * phases * C * T
     return tuple(products), tables, np.concatenate(offsets), np.concatenate(starts)
 
@@ -156,13 +161,35 @@ def _merge(merged, C, size, places, corner, taps):
         merged[best] = size, other | places, [*members, (corner, taps)]
 
 
+def _neighbours(corners, W):
+    """How many pixels that follow one another in a row the phases are, all over: 1, 2, 4 or as many as a tile has rows."""
+    near, apart = product.ROWS, [k + 1 for k, (a, b) in enumerate(zip(corners, corners[1:], strict=False)) if b != a + 1 or b % W == 0]
+    while len(corners) % near or any(k % near for k in apart):
+        near //= 2
+    return near
+
+
 def _turned(w, groups, taps):
     """w for dx, of each product (G, C/G, phases, F/G, places): 0 where a phase has no tap at a place."""
     F, Cg = w.shape[:2]
-    by_tap = w.reshape(groups, F // groups, Cg, -1)
-    if any((table < 0).any() for table in taps):
-        by_tap = np.concatenate([by_tap, np.zeros_like(by_tap[..., :1])], axis=3)
-    return np.concatenate([by_tap[..., table].transpose(0, 2, 3, 1, 4).reshape(-1) for table in taps])
+    filters, start = np.empty(F * Cg * sum(table.size for table in taps), w.dtype), 0
+    for table in taps:
+        end = start + F * Cg * table.size
+        _turn(w.reshape(groups, F // groups, Cg, -1), table, filters[start:end].reshape(groups, Cg, len(table), F // groups, -1))
+        start = end
+    return filters
+
+
+@jit
+def _turn(w, table, out):
+    G, F, C, _ = w.shape
+    for g in range(G):
+        for c in range(C):
+            for s in range(len(table)):
+                for f in range(F):
+                    for t in range(table.shape[1]):
+                        tap = table[s, t]
+                        out[g, c, s, f, t] = w[g, f, c, tap] if tap >= 0 else 0
 
 
 def read_plan(x, w_shape, stride, padding, dilation, groups, Ho):
@@ -175,13 +202,16 @@ def read_plan(x, w_shape, stride, padding, dilation, groups, Ho):
 def _read_plan(x, w_shape, stride, padding, dilation, groups, Ho):
     """The padded phases of x (N, C, P), their row width, and the offset of each tap (T,)."""
     (N, C, H, W), (F, Cg, kh, kw) = x.shape, w_shape
-    if (kh, kw) == (1, 1) and padding == (0, 0) and stride == (1, 1):
-        return x.reshape(N, C, H * W), W, _tap_offsets(Cg, 1, 1, (1, 1), (1, 1), W, H * W, 0)       # nothing to pad: read x itself
-    phases = tuple(dict.fromkeys((i * dilation[0] % stride[0], j * dilation[1] % stride[1]) for i in range(kh) for j in range(kw)))
+    phases = _read_phases(kh, kw, stride, dilation)
     Hp, Wp = H + 2 * padding[0], W + 2 * padding[1]
     planes, width = _padded_phases(x, stride, padding[0], padding[1], Hp, Wp, phases, groups=groups)
     phase_size = -(-Hp // stride[0]) * width
     return planes, width, _tap_offsets(Cg, kh, kw, stride, dilation, width, planes.shape[2], phase_size)
+
+
+@lru_cache(maxsize=256)
+def _read_phases(kh, kw, stride, dilation):
+    return tuple(dict.fromkeys((i * dilation[0] % stride[0], j * dilation[1] % stride[1]) for i in range(kh) for j in range(kw)))
 
 
 @lru_cache(maxsize=256)
@@ -199,9 +229,11 @@ def _tap_offsets(C, kh, kw, stride, dilation, width, plane, phase_size):
 def _padded_phases(x, stride, top, left, Hp, Wp, phases, name="planes", groups=1):
     """Copy x into zeros, `top` rows down and `left` columns in, each phase as one flat run; returns (N, C, P) and the row width.
 
-    The copy lies in a workspace: the next one of this name takes its place.
+    The copy lies in a workspace: the next one of this name takes its place. Where nothing is to be padded or split, it is x itself.
     """
-    N, C = x.shape[:2]
+    N, C, H, W = x.shape
+    if (H, W) == (Hp, Wp) and stride == (1, 1):
+        return x.reshape(N, C, H * W), W
     height, width = -(-Hp // stride[0]), -(-Wp // stride[1])
     slack = (2 if groups == 1 else 8) * vector.lanes(x.dtype)    # the last tile of a plane may read, and discard, this much beyond it
     line = vector.lanes(x.dtype)                                 # every plane begins on a cache line
@@ -257,5 +289,4 @@ def _copy_rows(x, start, x_row, rows, count, planes, at, row, step):
     else:
         whole = 0
     for r in range(whole, rows):
-        for q in range(count):
-            planes[at + r * row + q] = x[start + r * x_row + q * step]
+        gather_run(x, start + r * x_row, step, count, planes, at + r * row)

@@ -38,6 +38,6 @@ def _product(A, step, M, B):
     K, J = B.shape
     out = np.empty((1, M, 1, J), B.dtype)
     if out.size:
-        products = (product.Product(1, J, M, 0, 0, K, 0),)
+        products = (product.Product(1, J, M, 0, 0, K, 0, 1),)
         product.sums_of_runs(B[None], A, step, None, np.arange(K) * J, products, np.arange(M) * J, 1, J, out)
     return out[0, :, 0]

@@ -32,11 +32,11 @@ from numpyvision.kernels.jit import jit, jit_parallel
 from numpyvision.kernels.workspace import workspace
 
 ROWS, load_panels, product_tile, thin_tile = vector.ROWS, vector.load_panels, vector.product_tile_2, vector.thin_tile
-flush_denormals, put_run_1, put_run_2 = vector.flush_denormals, vector.put_run_1, vector.put_run_2
-DEPTH = 320             # rows of a panel at most: 320 x 32 float32 are 40 KiB, most of a first-level cache
+flush_denormals, put_run_1, put_run_2, put_pairs = vector.flush_denormals, vector.put_run_1, vector.put_run_2, vector.put_pairs
+DEPTH = 256             # rows of a panel at most: 320 x 32 float32 are 40 KiB, most of a first-level cache
 STRIP = 8               # panels of a task at most: they and their sums fill a share of the second-level cache
 BLOCKS = 64             # blocks of a task at most, for the same reason
-FEW = 2                 # so few blocks take less time to read x in its place than its panels to copy
+FEW = 4                 # so few blocks take less time to read x in its place than its panels to copy
 THIN = 3                # groups of fewer channels ("depthwise": of one) take tiles of one row, 8 registers wide: THIN_TILE
 
 # How the runs lie in x. width: from row to row (of products_of_runs: how long a run is); far: the largest offset.
@@ -45,7 +45,7 @@ Left = namedtuple("Left", "step columns begin")       # columns: where w's begin
 Target = namedtuple("Target", "channels plane row sy sx starts")           # how the pixels lie in out; starts: where each row's first goes
 # How a product is cut into tasks. panels, blocks: of one at most; high, tile: rows and columns of a tile; places: of the rows of a panel.
 Cut = namedtuple("Cut", "workers strips parts panels blocks high tile size places")
-Product = namedtuple("Product", "rows cols channels first_row first T w0")      # one matrix product of a group
+Product = namedtuple("Product", "rows cols channels first_row first T w0 near") # one matrix product of a group
 
 
 def sums_of_runs(x, w, step, bias, offsets, products, starts, groups, width, out, stride=(1, 1)):
@@ -58,7 +58,7 @@ def sums_of_runs(x, w, step, bias, offsets, products, starts, groups, width, out
     starts: for each row, its first place in the F/G planes of a group. out (N, F, Ho, Wo) is written.
     """
     N, (F, Ho, Wo), lanes = len(x), out.shape[1:], vector.lanes(x.dtype)
-    thin = groups > 1 and step == 1 and products[0].channels < THIN
+    thin = groups > 1 and step == 1 and max(p.channels for p in products) < THIN
     high, tile = (1, 8 * lanes) if thin else (ROWS, 2 * lanes)
     if min(p.channels for p in products) < high:                  # fewer rows than a tile has: fill up with zeros
         w, bias, products = _fill_up(w, step, bias, products, groups)
@@ -151,7 +151,7 @@ def _sums_loop(x, w, begin, out, work, N, groups, products, tiles, source, left,
 def _sum_strip(n, g, product, strip, part, x, w, begin, tiles, out, work, sums, groups, source, left, target, cut):
     """Some blocks of rows at one strip of pixels, of one product, for one group of one image."""
     (cols, channels, first_row, first, T), width, tile, high = _five(product), source.width, cut.tile, cut.high
-    w0, tile0, panels, padded = product[6], product[7], product[8], max(channels, high)
+    w0, near, tile0, panels, padded = product[6], min(product[7], high), product[8], product[9], max(channels, high)
     blocks = -(-padded // high)
     b0, b1 = blocks * part // cut.parts, blocks * (part + 1) // cut.parts
     p0, p1 = tile0 + panels * strip // cut.strips, tile0 + panels * (strip + 1) // cut.strips
@@ -193,7 +193,7 @@ def _sum_strip(n, g, product, strip, part, x, w, begin, tiles, out, work, sums, 
                     product_tile(a, a0, a_row, a_step, right, r0, places, t1 - t0, before, s, s_row, to, at, row)
                 if not inside and piece == pieces - 1:
                     end = min(q + tile, tiles[p + 1])
-                    _store_tile(work, o, first_row + f, min(channels - f, high), q, end, width, cols, out, corner, target, tile)
+                    _store_tile(work, o, first_row + f, min(channels - f, high), near, q, end, width, cols, out, corner, target, tile)
 
 
 @jit
@@ -242,17 +242,20 @@ def _in_upright(b, b0, rows, upright, tile):
 
 
 @jit
-def _store_tile(work, start, first, count, q0, q1, width, cols, out, corner, target, tile):
+def _store_tile(work, start, first, count, near, q0, q1, width, cols, out, corner, target, tile):
     """The sums of `count` rows for q0 <= q < q1 to their places in out; what ran across the end of a row of pixels is left behind."""
     for r in range(q0 // width, (q1 - 1) // width + 1):
         c0, c1 = max(q0 - r * width, 0), min(q1 - r * width, cols)
-        for m in range(count):
+        for m in range(0, count, near):
             source = start + m * tile + r * width + c0 - q0
             at = corner + target.starts[first + m] + r * target.sy * target.row + c0 * target.sx
             if target.sx == 1:
-                put_run_1(work, source, c1 - c0, out, at)
+                put_run_1(work, source, 0, c1 - c0, out, at)
+            elif target.sx == 2 and near == 2:
+                put_pairs(work, source, tile, c1 - c0, out, at)
             elif target.sx == 2:
-                put_run_2(work, source, c1 - c0, out, at)
+                put_run_2(work, source, 0, c1 - c0, out, at)
             else:
-                for i in range(c1 - c0):
-                    out[at + i * target.sx] = work[source + i]
+                for k in range(near):
+                    for i in range(c1 - c0):
+                        out[at + i * target.sx + k] = work[source + k * tile + i]

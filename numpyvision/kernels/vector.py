@@ -8,7 +8,8 @@ functions, which also run in their place under NUMBA_DISABLE_JIT=1, so that a de
     inner_tile      8 (or 1) x 3 inner products of long runs; sum_register adds up what they leave
     load_panels     runs from many places, cut into pieces of 2 registers and laid together (product.py's panels)
     copy_rows       neighbouring numbers of each row of an image, or every second one, by whole registers
-    put_run         neighbouring numbers into every place, or every second one, and not one number more
+    gather_run      every so manieth number, and not one number more
+    put_run         a run into neighbouring places, or every second one, or two runs in turn, and not one number more
     turn_tile       LANES runs of LANES numbers, transposed: planes of pixels become pixels of channels, and back
     flush_denormals numbers below 1e-38 count as 0 from now on, or no more: a multiplication with one takes a hundred times as long
     transform_tile  M @ x @ M.T of a small square x, a fixed small matrix M (Winograd's convolution)
@@ -52,9 +53,15 @@ def _copy_rows(x, x0, x_row, rows, count, out, o0, o_row, step):
         out[at:at + count] = x[start:start + count * step:step]
 
 
-def _put_run(x, x0, count, out, o0, step):
-    """out[o0 + i*step] = x[x0 + i], i < count."""
-    out[o0:o0 + count * step:step] = x[x0:x0 + count]
+def _gather_run(x, x0, step, count, out, o0):
+    """out[o0 + i] = x[x0 + i*step], i < count."""
+    out[o0:o0 + count] = x[x0:x0 + count * step:step]
+
+
+def _put_run(x, x0, gap, count, out, o0, step, runs):
+    """out[o0 + i*step + k] = x[x0 + k*gap + i], i < count, k < runs."""
+    for k in range(runs):
+        out[o0 + k:o0 + k + count * step:step] = x[x0 + k * gap:x0 + k * gap + count]
 
 
 def _product_tile(a, a0, a_row, a_step, b, b0, b_step, count, start, s0, s_row, out, o0, o_row, rows, width):
@@ -95,7 +102,7 @@ class _Emit:
         self.scalar, self.itemsize = (ir.FloatType(), 4) if dtype == types.float32 else (ir.DoubleType(), 8)
         self.lanes = _REGISTER_BYTES // self.itemsize
         self.vector = ir.VectorType(self.scalar, self.lanes)
-        name = f"v{self.lanes}f{8 * self.itemsize}"
+        self.name = name = f"v{self.lanes}f{8 * self.itemsize}"
         self._fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(self.vector, [self.vector] * 3), f"llvm.fma.{name}")
         some = [self.vector.as_pointer(), ir.IntType(32), ir.VectorType(ir.IntType(1), self.lanes), self.vector]
         self._load_some = cgutils.get_or_insert_function(
@@ -113,18 +120,34 @@ class _Emit:
         p = self.builder.gep(pointer, [_i64(step * self.lanes)])
         self.builder.store(value, self.builder.bitcast(p, self.vector.as_pointer()), align=self.itemsize)
 
-    def store_some(self, value, taken, count, pointer, step=0):
-        """Into lane j: number taken[j] of value, where there is one among the first `count`."""
-        b, i32, n = self.builder, ir.IntType(32), self.lanes
-        numbers, mask = ir.VectorType(i32, n), ir.VectorType(ir.IntType(1), n)
-        empty = ir.Constant(numbers, ir.Undefined)
-        limit = b.shuffle_vector(b.insert_element(empty, b.trunc(count, i32), i32(0)), empty, ir.Constant(numbers, [0] * n))
-        chosen = b.icmp_signed("<", ir.Constant(numbers, [2**31 - 1 if k is None else k for k in taken]), limit)
-        value = b.shuffle_vector(value, value, ir.Constant(numbers, [k or 0 for k in taken]))
-        p = b.bitcast(b.gep(pointer, [_i64(step * n)]), self.vector.as_pointer())
-        kind = ir.FunctionType(ir.VoidType(), [self.vector, self.vector.as_pointer(), i32, mask])
-        store = cgutils.get_or_insert_function(b.module, kind, f"llvm.masked.store.v{n}f{8 * self.itemsize}.p0")
-        b.call(store, [value, p, i32(self.itemsize), chosen])
+    def everywhere(self, value):
+        """An integer in every lane."""
+        kind, i32 = ir.VectorType(value.type, self.lanes), ir.IntType(32)
+        empty = ir.Constant(kind, ir.Undefined)
+        first = self.builder.insert_element(empty, value, i32(0))
+        return self.builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(i32, self.lanes), [0] * self.lanes))
+
+    def among(self, numbers, count):
+        """A mask: the lanes whose number is less than count."""
+        limit = self.everywhere(self.builder.trunc(count, ir.IntType(32)))
+        return self.builder.icmp_signed("<", ir.Constant(limit.type, numbers), limit)
+
+    def store_some(self, value, mask, pointer, step=0):
+        """The lanes of the mask, and nothing between them."""
+        i32, p = ir.IntType(32), self.builder.gep(pointer, [_i64(step * self.lanes)])
+        kind = ir.FunctionType(ir.VoidType(), [self.vector, self.vector.as_pointer(), i32, mask.type])
+        store = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.masked.store.{self.name}.p0")
+        self.builder.call(store, [value, self.builder.bitcast(p, self.vector.as_pointer()), i32(self.itemsize), mask])
+
+    def load_apart(self, pointer, step, mask):
+        """Numbers from pointer on, `step` apart, into the lanes of the mask."""
+        b, i32 = self.builder, ir.IntType(32)
+        steps = self.everywhere(b.mul(step, _i64(self.itemsize)))
+        places = b.add(self.everywhere(b.ptrtoint(pointer, _i64)), b.mul(steps, ir.Constant(steps.type, list(range(self.lanes)))))
+        pointers = ir.VectorType(pointer.type, self.lanes)
+        kind = ir.FunctionType(self.vector, [pointers, i32, mask.type, self.vector])
+        load = cgutils.get_or_insert_function(b.module, kind, f"llvm.masked.gather.{self.name}.v{self.lanes}p0")
+        return b.call(load, [b.inttoptr(places, pointers), i32(self.itemsize), mask, self.zero()])
 
     def load_some(self, pointer, count):
         """The first `count` numbers of a register, zeros behind; what lies there in memory is not touched."""
@@ -440,32 +463,54 @@ def _copy_rows_of(step):
     return copy_rows
 
 
-def _put_run_of(step):
-    """put_run into neighbouring places (step 1) or every second one (step 2): lanes that are no number of the run are masked off."""
+def _put_run_of(step, runs):
+    """put_run for 1 run into every `step`-th place, 1 or 2, or for 2 runs and step 2: lanes beyond the runs are masked off."""
     if numba.config.DISABLE_JIT:
-        return lambda *args: _put_run(*args, step)
+        return lambda *args: _put_run(*args, step, runs)
 
     @intrinsic
-    def put_run(typing, x, x0, count, out, o0):
+    def put_run(typing, x, x0, gap, count, out, o0):
         i = types.int64
-        signature = types.void(x, i, i, out, i)
+        signature = types.void(x, i, i, i, out, i)
 
         def emit(context, builder, signature, args):
-            x, x0, count, out, o0 = _unpack(context, builder, signature, args)
+            x, x0, gap, count, out, o0 = _unpack(context, builder, signature, args)
             e = _Emit(builder, signature.args[0].dtype)
             first, target = e.pointer(x.data, x0), e.pointer(out.data, o0)
             k, _, close = e.loop(builder.sdiv(builder.add(count, _i64(e.lanes - 1)), _i64(e.lanes)), [])
             done = builder.mul(k, _i64(e.lanes))
-            numbers, left = e.load(e.pointer(first, done)), builder.sub(count, done)
+            source, left = e.pointer(first, done), builder.sub(count, done)
+            values = [e.load(source), e.load(e.pointer(source, gap) if runs == 2 else source)]
             for j in range(step):
-                taken = [None if lane % step else lane // step for lane in range(j * e.lanes, (j + 1) * e.lanes)]
-                e.store_some(numbers, taken, left, e.pointer(target, builder.mul(done, _i64(step))), j)
+                places = [divmod(place, step) for place in range(j * e.lanes, (j + 1) * e.lanes)]           # (number, of which run)
+                turn = ir.Constant(ir.VectorType(ir.IntType(32), e.lanes), [i + run % runs * e.lanes for i, run in places])
+                mask = e.among([i if run < runs else 2**31 - 1 for i, run in places], left)
+                e.store_some(builder.shuffle_vector(*values, turn), mask, e.pointer(target, builder.mul(done, _i64(step))), j)
             close([])
             return context.get_dummy_value()
 
         return signature, emit
 
     return put_run
+
+
+@intrinsic
+def _gather_run_llvm(typing, x, x0, step, count, out, o0):
+    i = types.int64
+    signature = types.void(x, i, i, i, out, i)
+
+    def emit(context, builder, signature, args):
+        x, x0, step, count, out, o0 = _unpack(context, builder, signature, args)
+        e = _Emit(builder, signature.args[0].dtype)
+        first, target = e.pointer(x.data, x0), e.pointer(out.data, o0)
+        k, _, close = e.loop(builder.sdiv(builder.add(count, _i64(e.lanes - 1)), _i64(e.lanes)), [])
+        done = builder.mul(k, _i64(e.lanes))
+        mask = e.among(list(range(e.lanes)), builder.sub(count, done))
+        e.store_some(e.load_apart(e.pointer(first, builder.mul(done, step)), step, mask), mask, e.pointer(target, done))
+        close([])
+        return context.get_dummy_value()
+
+    return signature, emit
 
 
 @intrinsic
@@ -495,7 +540,8 @@ turn_tile = _turn_tile if numba.config.DISABLE_JIT else _turn_tile_llvm
 _has_bits = _features.get("sse2") and not numba.config.DISABLE_JIT
 flush_denormals = _flush_denormals_llvm if _has_bits else numba.njit(_leave_denormals)
 copy_rows_1, copy_rows_2 = _copy_rows_of(1), _copy_rows_of(2)
-put_run_1, put_run_2 = _put_run_of(1), _put_run_of(2)
+put_run_1, put_run_2, put_pairs = _put_run_of(1, 1), _put_run_of(2, 1), _put_run_of(2, 2)
+gather_run = _gather_run if numba.config.DISABLE_JIT else _gather_run_llvm
 product_tile_1, product_tile_2, thin_tile = _product_tile_of(1), _product_tile_of(2), _product_tile_of(8, 1)
 inner_tile_1, inner_tile_rows = _inner_tile_of(1), _inner_tile_of(ROWS)
 sum_register = _sum_register if numba.config.DISABLE_JIT else _sum_register_llvm
