@@ -2,7 +2,9 @@
 
 What has no gradient (anchors, NMS, matching, sampling, cutting out mask targets) is done by the very functions of the NumPy model, on both
 sides: the twin then trains on the same anchors and regions and reaches the same losses, and where our selection is quick, torch is the one
-who gains. RoI Align is torchvision's where it is installed. torch is imported inside functions only.
+who gains. The gradient goes down to the pixels on both sides, because our backward always does; training in torch would leave that out,
+which saves FCN 3 to 4 % of its step, the detectors 1 %. The regions are constants on both sides. RoI Align is torchvision's where it is
+installed. torch is imported inside functions only.
 
 Shapes here: as in models/; P_l (N, C, H_l, W_l).
 """
@@ -56,7 +58,9 @@ class Twin:
 
     # ------------------------------------------------------------------------------------------------------------ layers by name
     def images(self, images):
-        return (self.torch.from_numpy(images) - MEAN) / SPREAD
+        self.pixels = self.torch.from_numpy(images)
+        self.pixels.requires_grad_(self.torch.is_grad_enabled())
+        return (self.pixels - MEAN) / SPREAD
 
     def conv(self, x, name, stride=1):
         w = self.p[f"{name}.w"]

@@ -40,12 +40,13 @@ def test_a_twin_has_the_same_losses_gradients_and_predictions(name):
     batch.images = batch.images.astype(np.float64)
     twin = twins.make_twin(model)
     losses, cache = model.forward(batch.images, batch.targets, batch.sizes, rng=np.random.default_rng(7))
-    _, grads = model.backward(dict.fromkeys(losses, 1.0), cache)
+    dimages, grads = model.backward(dict.fromkeys(losses, 1.0), cache)
     theirs = twin.losses(batch.images, batch.targets, batch.sizes, np.random.default_rng(7))
     assert {k: float(v) for k, v in losses.items()} == pytest.approx({k: v.item() for k, v in theirs.items()}, rel=1e-10)
     sum(theirs.values()).backward()
-    for key, grad in tree.flatten(grads).items():
-        expected = twin.p[key].grad.numpy()
+    tensors = {"images": twin.pixels, **twin.p}
+    for key, grad in {"images": dimages, **tree.flatten(grads)}.items():
+        expected = tensors[key].grad.numpy()
         np.testing.assert_allclose(grad, expected, rtol=0, atol=1e-8 * max(abs(expected).max(), 1), err_msg=key)
     for ours, found in zip(model.predict(batch.images, batch.sizes), twin.predict(batch.images, batch.sizes), strict=True):
         if name == "fcn":
