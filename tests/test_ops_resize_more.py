@@ -179,3 +179,19 @@ def test_wrong_shapes_are_named():
     for _, backward in OPS.values():
         with pytest.raises(ValueError, match="out's shape"):
             backward(np.zeros((1, 1, 3, 3)), numpyvision.cache.Cache(cache, scale_factor=(2, 2), a=-.75))
+
+
+@pytest.mark.parametrize("width", [11, 12, 13, 40])
+@pytest.mark.parametrize("kind", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_a_doubled_row_is_the_same_inside_and_at_its_ends(width, kind, align_corners):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, 2, 3, width))
+    forward, backward = (getattr(resize, f"upsample_{kind}_{way}") for way in ("forward", "backward"))
+    results = []
+    for mode in ("numpy", "compiled"):
+        with numpyvision.use(mode):
+            out, cache = forward(x, 2, align_corners=align_corners)
+            results.append((out, backward(np.cos(out), cache)))
+    for readable, compiled in zip(*results, strict=True):
+        np.testing.assert_allclose(compiled, readable, rtol=0, atol=1e-13)

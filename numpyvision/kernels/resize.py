@@ -11,6 +11,8 @@ from numba import prange
 
 from numpyvision.kernels.jit import jit, jit_parallel
 
+EDGE = 4                                # cells at either end of an axis that may be read in another way than those between
+
 
 @jit_parallel
 def upsample_nearest(x, s):
@@ -131,19 +133,20 @@ def _resample(x, first_y, weight_y, first_x, weight_x):
     N, C, H, W = x.shape
     Ho, Wo = len(first_y), len(first_x)
     out = np.empty((N, C, Ho, Wo), x.dtype)
+    doubled = _doubles(first_x, weight_x, W)
     for plane in prange(N * C):
         image = x[plane // C, plane % C]
         result = out[plane // C, plane % C]
         if Ho > H:
             wide = np.empty((H, Wo), x.dtype)
-            _across(image, first_x, weight_x, wide)
+            _across(image, first_x, weight_x, doubled, wide)
             for r in range(Ho):
                 _down(wide, first_y[r], weight_y, r, result)
         else:
             narrow = np.empty((Ho, W), x.dtype)
             for r in range(Ho):
                 _down(image, first_y[r], weight_y, r, narrow)
-            _across(narrow, first_x, weight_x, result)
+            _across(narrow, first_x, weight_x, doubled, result)
     return out
 
 
@@ -173,9 +176,25 @@ def _sum_rows(x, top, weight, r, T, out):
 
 
 @jit
-def _across(x, first, weight, out):
+def _doubles(first, weight, W):
+    """Whether an axis becomes twice as long, so that, away from the border, output q + 2 is output q read one cell further."""
+    if len(first) != 2 * W or W < 3 * EDGE or len(weight) > 4:
+        return False
+    for q in range(2 * EDGE, 2 * (W - EDGE) - 2):
+        for t in range(len(weight)):
+            if first[q + 2] != first[q] + np.uint64(1) or weight[t, q + 2] != weight[t, q]:
+                return False
+    return True
+
+
+@jit
+def _across(x, first, weight, doubled, out):
     """out[h, q] = sum over t of weight[t, q] * x[h, first[q] + t]."""
-    if len(weight) == 2:
+    if doubled and len(weight) == 2:
+        _sum_doubled(x, first, weight, 2, out)
+    elif doubled and len(weight) == 4:
+        _sum_doubled(x, first, weight, 4, out)
+    elif len(weight) == 2:
         _sum_neighbours(x, first, weight, 2, out)
     elif len(weight) == 4:
         _sum_neighbours(x, first, weight, 4, out)
@@ -189,7 +208,30 @@ def _across(x, first, weight, out):
 def _sum_neighbours(x, first, weight, T, out):
     for h in range(out.shape[0]):
         for q in range(out.shape[1]):
-            total = weight[0, q] * x[h, first[q]]
+            out[h, q] = _dot(x, h, first, weight, T, q)
+
+
+@jit
+def _dot(x, h, first, weight, T, q):
+    total = weight[0, q] * x[h, first[q]]
+    for t in range(1, T):
+        total += weight[t, q] * x[h, first[q] + np.uint64(t)]
+    return total
+
+
+@jit
+def _sum_doubled(x, first, weight, T, out):
+    """The same where `_doubles`: away from the border, two outputs have weights that stay and read neighbours. Nothing is gathered."""
+    W, even, odd = x.shape[1], first[2 * EDGE], first[2 * EDGE + 1]
+    for h in range(out.shape[0]):
+        for q in range(2 * EDGE):
+            out[h, q] = _dot(x, h, first, weight, T, q)
+            out[h, 2 * W - 1 - q] = _dot(x, h, first, weight, T, 2 * W - 1 - q)
+        for j in range(np.uint64(W - 2 * EDGE)):
+            left, right = weight[0, 2 * EDGE] * x[h, even + j], weight[0, 2 * EDGE + 1] * x[h, odd + j]
             for t in range(1, T):
-                total += weight[t, q] * x[h, first[q] + np.uint64(t)]
-            out[h, q] = total
+                left += weight[t, 2 * EDGE] * x[h, even + j + np.uint64(t)]
+                right += weight[t, 2 * EDGE + 1] * x[h, odd + j + np.uint64(t)]
+            q = np.uint64(2) * (j + np.uint64(EDGE))
+            out[h, q] = left
+            out[h, q + np.uint64(1)] = right
