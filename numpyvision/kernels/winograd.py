@@ -115,7 +115,7 @@ def _spread(job, count, x, y, points, w, bias, work, source, target, taps, plan)
         flush_denormals(True)
         if job == FILTERS:
             C = source.channels
-            _all_filters_to_points(w, C * k // count, C * (k + 1) // count, points, 0, C, target.channels, plan.u_step, taps)
+            _all_filters_to_points(w, C * k // count, C * (k + 1) // count, points, np.int64(0), C, target.channels, plan.u_step, taps)
         elif job == WEIGHTS:
             _add_sums(k, points, source.channels, plan)
             _points_to_weights(points, k * source.channels, w, k * source.channels * 9, source.channels, plan.u_step, taps)
@@ -131,26 +131,26 @@ def _spread(job, count, x, y, points, w, bias, work, source, target, taps, plan)
 @jit
 def _blocks(task, job, x, y, points, w, bias, work, source, target, taps, plan):
     """One task's blocks of FORWARD or PRODUCTS. Filters that are soon done, each task takes to their points for itself."""
-    C, F = source.channels, target.channels
+    C, F, zero = source.channels, target.channels, np.int64(0)                    # a plain 0 would be a type, and a compilation, of its own
     strip = task * plan.size
     values, products = strip + plan.values, strip + plan.products
-    own = task * POINTS * plan.u_step if job == PRODUCTS or plan.alone else 0
+    own = task * POINTS * plan.u_step if job == PRODUCTS or plan.alone else zero
     if job == FORWARD and plan.alone:
-        _all_filters_to_points(w, 0, C, points, own, C, F, plan.u_step, taps)
+        _all_filters_to_points(w, zero, C, points, own, C, F, plan.u_step, taps)
     begin, end = plan.blocks * task // plan.tasks, plan.blocks * (task + 1) // plan.tasks
     for block in range(begin, end):
         strips = range(block * plan.per_block, min(plan.strips, (block + 1) * plan.per_block))
-        count = np.int64(0)
+        count = zero
         for s in strips:
             if job == PRODUCTS:
-                _strip_to_points(s, y, 0, F, target, work, strip, products, plan.p_step, count, plan)
-            count = _strip_to_points(s, x, 0, C, source, work, strip, values, plan.v_step, count, plan)
+                _strip_to_points(s, y, zero, F, target, work, strip, products, plan.p_step, count, plan)
+            count = _strip_to_points(s, x, zero, C, source, work, strip, values, plan.v_step, count, plan)
         if job == PRODUCTS:
-            _add_products(work, values, products, F, count, points, own, C, F, block > begin, plan)
+            _add_products(work, values, products, F, count, points, own, C, F, block - begin, plan)
             continue
         for f in range(0, F, PANEL):
-            many, done = min(PANEL, F - f), np.int64(0)
-            _multiply_panel(work, values, C, products, many, count, points, own + f * C, bias, f, many, False, plan)
+            many, done = min(PANEL, F - f), zero
+            _multiply_panel(work, values, C, products, many, count, points, own + f * C, bias, f, many, zero, plan)
             for s in strips:
                 done = _products_to_strip(s, y, f, many, target, work, strip, products, plan.p_step, done, plan)
 
@@ -170,7 +170,7 @@ def _slice(task, x, y, w, bias, work, source, target, taps, plan):
             for f in range(0, F, PANEL):
                 many = min(PANEL, F - f)
                 _filters_to_points(w, c * taps.channel + (first + f) * taps.filter, C, many, work, U, plan.u_step, taps)
-                _multiply_panel(work, values, C, products + f, F, count, work, U, bias, first + f, many, c > 0, plan)
+                _multiply_panel(work, values, C, products + f, F, count, work, U, bias, first + f, many, c, plan)
         count = np.int64(0)
         for s in strips:
             count = _products_to_strip(s, y, first, F, target, work, strip, products, plan.p_step, count, plan)
@@ -191,7 +191,7 @@ def _slice_weights(task, x, y, dw, work, source, target, taps, plan):
         for s in range(plan.strips):
             count = _strip_to_points(s, x, c, C, source, work, strip, values, plan.v_step, count, plan)
         for f in range(0, F, LANES):
-            _add_products(work, values, grads + f, F, count, work, sums, C, LANES, False, plan)
+            _add_products(work, values, grads + f, F, count, work, sums, C, min(LANES, F - f), np.int64(0), plan)
             for i in range(LANES):
                 _points_to_weights(work, sums + i * C, dw, ((first + f + i) * source.channels + c) * 9, C, plan.u_step, taps)
 
@@ -204,17 +204,17 @@ def _share(task, channels, plan):
 
 
 @jit
-def _multiply_panel(work, values, C, products, row, count, U, u0, bias, first, F, more, plan):
+def _multiply_panel(work, values, C, products, row, count, U, u0, bias, first, F, before, plan):
     """products (36, tiles, F of a row) = values (36, tiles, C) @ U (36, C, F), U from u0 on, and the bias of channel `first` and the next.
 
-    F: the filters of one panel. more: added to what is there, instead of the bias.
+    F: the filters of one panel. before: with 0 nothing was added yet; else this is added to it, instead of the bias.
     """
     zeros = np.zeros(PANEL, np.float32)
     for point in range(POINTS):
         start, s0, step = (bias, first, 0) if point == ONE else (zeros, 0, 0)
         for t in range(0, count, ROWS):                                            # the last step may multiply rows that hold no tile
             a, u, o = values + point * plan.v_step + t * C, u0 + point * plan.u_step, products + point * plan.p_step + t * row
-            if more:
+            if before:
                 start, s0, step = work, o, row
             if F == PANEL:
                 product_tile_2(work, a, C, 1, U, u, PANEL, C, start, s0, step, work, o, row)
@@ -223,14 +223,14 @@ def _multiply_panel(work, values, C, products, row, count, U, u0, bias, first, F
 
 
 @jit
-def _add_products(work, values, grads, row, count, sums, s0, C, F, more, plan):
-    """sums (36, F, C), from s0 on, = grads (36, tiles, F of a row).T @ values (36, tiles, C). more: added to what is there."""
+def _add_products(work, values, grads, row, count, sums, s0, C, F, before, plan):
+    """sums (36, F, C), from s0 on, = grads (36, tiles, F of a row).T @ values (36, tiles, C); added to, unless `before` is 0."""
     zeros = np.zeros(PANEL, np.float32)
     for point in range(POINTS):
         for f in range(0, F, ROWS):
             for c in range(0, C, PANEL):
                 a, b, o = grads + point * plan.p_step + f, values + point * plan.v_step + c, s0 + point * plan.u_step + f * C + c
-                start, begin, step = (sums, o, C) if more else (zeros, 0, 0)
+                start, begin, step = (sums, o, C) if before else (zeros, 0, 0)
                 if c + PANEL <= C:
                     product_tile_2(work, a, 1, row, work, b, C, count, start, begin, step, sums, o, C)
                 else:
@@ -369,4 +369,5 @@ def _points_to_weights(sums, s0, dw, start, C, u_step, taps):
             turn_tile(nine, 0, taps.source, 0, dw, start + c * 9, taps.target, 0)  # each channel's nine cover what was too much of the last
         else:
             turn_tile(nine, 0, taps.source, 0, last, 0, taps.target, 0)            # but nothing covers what was too much of these
-            dw[start + c * 9:start + C * 9] = last[:9 * LANES]
+            for i in range(9 * LANES):
+                dw[start + c * 9 + i] = last[i]
