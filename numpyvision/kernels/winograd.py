@@ -211,15 +211,13 @@ def _multiply_panel(work, values, C, products, row, count, U, u0, bias, first, F
     """
     zeros = np.zeros(PANEL, np.float32)
     for point in range(POINTS):
-        start, s0, step = (bias, first, 0) if point == ONE else (zeros, 0, 0)
+        a, u, o = values + point * plan.v_step, u0 + point * plan.u_step, products + point * plan.p_step
+        start, s0, step = (work, o, row) if before else (bias, first, 0) if point == ONE else (zeros, 0, 0)
         for t in range(0, count, ROWS):                                            # the last step may multiply rows that hold no tile
-            a, u, o = values + point * plan.v_step + t * C, u0 + point * plan.u_step, products + point * plan.p_step + t * row
-            if before:
-                start, s0, step = work, o, row
             if F == PANEL:
-                product_tile_2(work, a, C, 1, U, u, PANEL, C, start, s0, step, work, o, row)
+                product_tile_2(work, a + t * C, C, 1, U, u, PANEL, C, start, s0 + t * step, step, work, o + t * row, row)
             else:
-                product_tile_1(work, a, C, 1, U, u, LANES, C, start, s0, step, work, o, row)
+                product_tile_1(work, a + t * C, C, 1, U, u, LANES, C, start, s0 + t * step, step, work, o + t * row, row)
 
 
 @jit
