@@ -5,6 +5,9 @@
 names the line, its size, the operation (as `contract.operations()` knows it), its arrays and its settings. A line becomes `Task`s, one for
 forward and one for backward; each holds the same work as a function of ours and of every other library that can do it.
 
+Memory is as every process finds it. A training keeps what it frees (training/memory.py, and so do the whole steps of steps.py); here that
+would change nothing for our lines, whose calls get the same pages again as it is, and lend torch a gain that its users do not have.
+
 Shapes here: N images, C and F channels, H W map, R regions, K1 classes.
 """
 from collections.abc import Callable
