@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 
+import numpyvision
 from numpyvision import kernels
 from numpyvision.kernels import vector
 from numpyvision.ops import conv, linear
@@ -39,3 +40,21 @@ def test_numbers_too_small_to_multiply_fast_count_as_zero_in_a_convolution_and_n
     dx, dw, _ = conv.conv2d_backward(np.ones_like(out), cache)
     assert not out.any() and not dw.any() and dx.all()
     assert (small * np.float32(2)).all()                                 # NumPy, on this thread: as before
+
+
+@pytest.mark.parametrize("C, F, groups, size, stride", [
+    pytest.param(3, 4, 1, (33, 45), 1, id="one block stands for eight channels"),
+    pytest.param(3, 20, 1, (70, 75), 2, id="blocks overlap"),
+    pytest.param(6, 6, 6, (36, 40), 1, id="one channel a group"),
+    pytest.param(40, 24, 2, (40, 41), 1, id="many taps: rows are laid apart"),
+])
+def test_the_gradient_to_filters_of_few_channels_is_right(C, F, groups, size, stride):
+    """Inner products, read where they lie: rows that are no whole registers, and maps too large for one piece."""
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, C, *size)), rng.standard_normal((F, C // groups, 3, 3))
+    out, cache = conv.conv2d_forward(x, w, stride=stride, padding=1, groups=groups)
+    dout = rng.standard_normal(out.shape)
+    _, dw, _ = conv.conv2d_backward(dout, cache)
+    with numpyvision.use("numpy"):
+        _, expected, _ = conv.conv2d_backward(dout, cache)
+    np.testing.assert_allclose(dw, expected, rtol=1e-10, atol=1e-10)

@@ -78,9 +78,10 @@ def conv2d_dw(dout, x, w_shape, stride, padding, dilation, groups, plan=None):
     if not dout.size * x.size:
         return np.zeros(w_shape, x.dtype)
     planes, width, offsets = plan or _read_plan(x, w_shape, stride, padding, dilation, groups, Ho)
-    if width == Wo:
-        runs = dout.reshape(N, F, Ho * Wo)
-    else:                                        # lay dout's rows as far apart as x's, zeros between: the thrown-away outputs count nothing
+    runs = dout.reshape(N, F, Ho * Wo)
+    if width != Wo and product_dw.reads_rows(F // groups, len(offsets), Ho, Wo):
+        return product_dw.products_of_runs(runs, planes, offsets, groups, Wo, Ho, width).reshape(w_shape)
+    if width != Wo:                              # lay dout's rows as far apart as x's, zeros between: the thrown-away outputs count nothing
         runs = _padded_phases(dout, (1, 1), 0, 0, Ho, width, ((0, 0),), "runs")[0]
     return product_dw.products_of_runs(runs, planes, offsets, groups, (Ho - 1) * width + Wo).reshape(w_shape)
 

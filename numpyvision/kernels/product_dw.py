@@ -29,28 +29,42 @@ inner_tile_1, inner_tile_rows, sum_register = vector.inner_tile_1, vector.inner_
 DEPTH = 320                  # pixels of a panel at most: 320 x 32 float32 are 40 KiB, most of a first-level cache
 TILES = 512                  # of a share at once: their sums fill a part of the second-level cache
 FEW, RUN = 32, 512           # channels that are not worth a panel, if runs are long: the partial sums have their price too; pixels at once
+LITTLE, SHORT = 64, 32       # taps that are not worth a copy of d's rows, with x's distance between them, unless the rows are short
 COLUMNS = 64                 # tiles of inner products at once, for the same reason
 
-# How the runs lie in x. width: how long a run is; far: the largest offset; offsets: of T = `taps` taps, and more to fill the last tile.
-Runs = namedtuple("Runs", "channels plane width offsets far taps groups")
+# How the runs lie in x. width: how long a run is; far: the largest offset; offsets: of T = `taps` taps, and more to fill the last tile;
+# rows: how many runs follow each other in d, `step` apart in x.
+Runs = namedtuple("Runs", "channels plane width offsets far taps groups rows step")
 
 
-def products_of_runs(d, x, offsets, groups, length):
-    """dw (F, T): dw[f, t] = sum over images and q < length of d[n, f, q] * x[n, g, offset[t] + q].   d (N, F, Pd), x (N, C, Px)."""
+def reads_rows(per_group, T, rows, length):
+    """Whether products_of_runs can take many short runs, and is faster than with one that they were copied to."""
+    return T < LITTLE and length >= SHORT and takes_inner(per_group, rows * length)
+
+
+def takes_inner(per_group, length):
+    return per_group < ROWS or per_group <= FEW and length >= RUN * per_group // FEW
+
+
+def products_of_runs(d, x, offsets, groups, length, rows=1, step=0):
+    """dw (F, T): dw[f, t] = sum over images, r < rows and q < length of d[n, f, r*length + q] * x[n, g, offset[t] + r*step + q].
+
+    d (N, F, Pd), x (N, C, Px). More than one row only where reads_rows says so.
+    """
     (N, F, Pd), T, lanes = d.shape, len(offsets), vector.lanes(x.dtype)
     per_group, dw = F // groups, np.empty((F, T), x.dtype)
-    inner = per_group < ROWS or per_group <= FEW and length >= RUN * per_group // FEW
-    rows, width = (1 if per_group <= 2 else ROWS, 3) if inner else (ROWS, 2 * lanes)
+    inner = takes_inner(per_group, rows * length)
+    high, width = (1 if per_group <= 2 else ROWS, 3) if inner else (ROWS, 2 * lanes)
     offsets = np.concatenate([offsets, np.repeat(offsets[-1:], -T % width)])         # fill up to whole tiles; cut off when copied out
-    source = Runs(*x.shape[1:], length, offsets, int(offsets.max()), T, groups)
-    blocks = -(-per_group // rows)
+    source = Runs(*x.shape[1:], length, offsets, int(offsets.max()), T, groups, rows, step)
+    blocks = -(-per_group // high)
     workers = min(numba.get_num_threads(), groups * blocks * (len(offsets) // width))
     most = COLUMNS if inner else max(1, TILES // blocks) * blocks                    # tiles at once
-    size = most * 3 * rows * lanes if inner else (most * ROWS + DEPTH) * width
+    size = most * 3 * high * lanes if inner else (most * ROWS + DEPTH) * width
     work, flat = workspace("product", workers * size, x.dtype), (d.reshape(-1), x.reshape(-1), dw.reshape(-1))
     if inner:
-        places = np.minimum(np.arange(rows), per_group - 1) * Pd                         # fewer channels than rows: the last one again
-        _inner_loop(*flat, work, N, Pd, source, np.concatenate([places, offsets]), rows, lanes, size, workers)
+        places = np.minimum(np.arange(high), per_group - 1) * Pd                         # fewer channels than rows: the last again
+        _inner_loop(*flat, work, N, Pd, source, np.concatenate([places, offsets]), high, lanes, size, workers)
     else:
         _panels_loop(*flat, work, N, Pd, source, np.arange(lanes) * width, np.zeros(width, x.dtype), most, size, workers)
     return dw
@@ -130,10 +144,10 @@ def _turn_panel(x, run, source, t0, count, work, panel, upright, width):
 
 # ---------------------------------------------------------------------------------------------------------------- inner products
 @jit_parallel
-def _inner_loop(d, x, dw, work, N, plane, source, places, rows, lanes, size, workers):
+def _inner_loop(d, x, dw, work, N, plane, source, places, high, lanes, size, workers):
     """The list: columns of 3 taps of one block, then of the next, group after group."""
     per_group, columns = len(dw) // source.taps // source.groups, len(source.offsets) // 3
-    blocks = -(-per_group // rows)
+    blocks = -(-per_group // high)
     tiles = source.groups * blocks * columns
     for k in prange(workers):
         worker = np.int64(k)
@@ -142,28 +156,30 @@ def _inner_loop(d, x, dw, work, N, plane, source, places, rows, lanes, size, wor
         while tile < end:
             block, c0 = tile // columns, tile % columns
             c1 = min(columns, c0 + COLUMNS, c0 + end - tile)
-            f = block // blocks * per_group + first_row(block % blocks, rows, per_group)
-            _add_inner_products(block // blocks, f, c0, c1, d, x, dw, work, worker * size, N, plane, source, places, rows, lanes)
+            f = block // blocks * per_group + first_row(block % blocks, high, per_group)
+            _add_inner_products(block // blocks, f, c0, c1, d, x, dw, work, worker * size, N, plane, source, places, high, lanes)
             tile += c1 - c0
         flush_denormals(False)
 
 
 @jit
-def _add_inner_products(g, f, c0, c1, d, x, dw, work, sums, N, plane, source, places, rows, lanes):
-    """Channels f to f + rows with taps 3*c0 to 3*c1, over all images."""
-    F, T, channels, size = len(dw) // source.taps, source.taps, source.channels // source.groups, 3 * rows * lanes
+def _add_inner_products(g, f, c0, c1, d, x, dw, work, sums, N, plane, source, places, high, lanes):
+    """Channels f to f + high with taps 3*c0 to 3*c1, over all images."""
+    F, T, channels, size = len(dw) // source.taps, source.taps, source.channels // source.groups, 3 * high * lanes
     work[sums:sums + (c1 - c0) * size] = 0
     pieces = -(-source.width // RUN)
-    piece = -(-source.width // (pieces * lanes)) * lanes
+    piece, rows = -(-source.width // (pieces * lanes)) * lanes, max(1, RUN // source.width)
     for n in range(N):
-        for q in range(0, source.width, piece):
-            count, run = min(piece, source.width - q), (n * source.channels + g * channels) * source.plane + q
-            for c in range(c0, c1):
-                left, o = (n * F + f) * plane + q, sums + (c - c0) * size
-                if rows == 1:
-                    inner_tile_1(d, left, x, run, places, rows + 3 * c, count, work, o)
-                else:
-                    inner_tile_rows(d, left, x, run, places, rows + 3 * c, count, work, o)
-    for m in range(min(rows, F // source.groups)):
+        for r in range(0, source.rows, rows):
+            for q in range(0, source.width, piece):
+                run = (n * source.channels + g * channels) * source.plane + r * source.step + q
+                left, down, count = (n * F + f) * plane + r * source.width + q, min(rows, source.rows - r), min(piece, source.width - q)
+                for c in range(c0, c1):
+                    o = sums + (c - c0) * size
+                    if high == 1:
+                        inner_tile_1(d, left, source.width, x, run, source.step, down, count, places, high + 3 * c, work, o)
+                    else:
+                        inner_tile_rows(d, left, source.width, x, run, source.step, down, count, places, high + 3 * c, work, o)
+    for m in range(min(high, F // source.groups)):
         for t in range(3 * c0, min(3 * c1, T)):
             dw[(f + m) * T + t] = sum_register(work, sums + (t // 3 - c0) * size + (m * 3 + t % 3) * lanes)

@@ -75,15 +75,15 @@ def _product_tile(a, a0, a_row, a_step, b, b0, b_step, count, start, s0, s_row, 
         out[o0 + m * o_row + j] = start[s0 + m * s_row + j] + a[a0 + m * a_row + t * a_step] @ right
 
 
-def _inner_tile(x, x0, y, y0, places, p0, count, sums, s0, rows):
-    """sums[s0 + (m*3 + j)*LANES + i] += sum of x[x0 + places[m] + k] * y[y0 + places[p0 + j] + k], m < rows, j < 3,
-    over k < count with k % LANES == i."""
+def _inner_tile(x, x0, x_row, y, y0, y_row, rows, count, places, p0, sums, s0, high):
+    """sums[s0 + (m*3 + j)*LANES + i] += sum of x[x0 + places[m] + r*x_row + k] * y[y0 + places[p0 + j] + r*y_row + k], m < high, j < 3,
+    over r < rows and k < count with k % LANES == i."""
     n = lanes(x.dtype)
-    for m in range(rows):
+    place, products = np.arange(rows)[:, None], np.zeros((rows, -(-count // n) * n), x.dtype)
+    for m in range(high):
         for j in range(3):
-            products = np.zeros(-(-count // n) * n, x.dtype)
-            left, right = x0 + places[m], y0 + places[p0 + j]
-            products[:count] = x[left:left + count] * y[right:right + count]
+            left, right = x0 + places[m] + place * x_row, y0 + places[p0 + j] + place * y_row
+            products[:, :count] = x[left + np.arange(count)] * y[right + np.arange(count)]
             sums[s0 + (m * 3 + j) * n:s0 + (m * 3 + j + 1) * n] += products.reshape(-1, n).sum(axis=0)
 
 
@@ -321,33 +321,35 @@ def _product_tile_of(registers, height=ROWS):
     return product_tile
 
 
-def _inner_tile_of(rows):
-    """inner_tile for one number of rows."""
+def _inner_tile_of(high):
+    """inner_tile for one number of left runs."""
     if numba.config.DISABLE_JIT:
-        return lambda *args: _inner_tile(*args, rows)
+        return lambda *args: _inner_tile(*args, high)
 
     @intrinsic
-    def inner_tile(typing, x, x0, y, y0, places, p0, count, sums, s0):
+    def inner_tile(typing, x, x0, x_row, y, y0, y_row, rows, count, places, p0, sums, s0):
         i = types.int64
-        signature = types.void(x, i, y, i, places, i, i, sums, i)
+        signature = types.void(x, i, i, y, i, i, i, i, places, i, sums, i)
 
         def emit(context, builder, signature, args):
-            x, x0, y, y0, places, p0, count, sums, s0 = _unpack(context, builder, signature, args)
-            e, add = _Emit(builder, signature.args[0].dtype), builder.add
-            first, second, place = e.pointer(x.data, x0), e.pointer(y.data, y0), places.data
-            runs = [e.pointer(first, builder.load(e.pointer(place, _i64(m)))) for m in range(rows)]
-            runs += [e.pointer(second, builder.load(e.pointer(place, add(p0, _i64(j))))) for j in range(3)]
-            target = e.pointer(sums.data, s0)
+            x, x0, x_row, y, y0, y_row, rows, count, places, p0, sums, s0 = _unpack(context, builder, signature, args)
+            e, add, mul = _Emit(builder, signature.args[0].dtype), builder.add, builder.mul
+            table, target = [_i64(m) for m in range(high)] + [add(p0, _i64(j)) for j in range(3)], e.pointer(sums.data, s0)
+            offsets = [builder.load(e.pointer(places.data, at)) for at in table]
 
-            def add_products(registers, totals):
-                return [e.fma(a, b, totals[m * 3 + j]) for m, a in enumerate(registers[:rows]) for j, b in enumerate(registers[rows:])]
+            def add_products(numbers, totals):
+                return [e.fma(a, b, totals[m * 3 + j]) for m, a in enumerate(numbers[:high]) for j, b in enumerate(numbers[high:])]
 
             whole = builder.sdiv(count, _i64(e.lanes))
-            k, totals, close = e.loop(whole, [e.load(target, k) for k in range(3 * rows)])
-            at = builder.mul(k, _i64(e.lanes))
-            totals = close(add_products([e.load(e.pointer(run, at)) for run in runs], totals))
-            at = builder.mul(whole, _i64(e.lanes))                              # what is left is no whole register
-            totals = add_products([e.load_some(e.pointer(run, at), builder.sub(count, at)) for run in runs], totals)
+            done = mul(whole, _i64(e.lanes))
+            left = builder.sub(count, done)
+            r, totals, close_rows = e.loop(rows, [e.load(target, k) for k in range(3 * high)])
+            first, second = e.pointer(x.data, add(x0, mul(r, x_row))), e.pointer(y.data, add(y0, mul(r, y_row)))
+            runs = [e.pointer(first if m < high else second, at) for m, at in enumerate(offsets)]
+            k, totals, close = e.loop(whole, totals)
+            totals = close(add_products([e.load(e.pointer(run, mul(k, _i64(e.lanes)))) for run in runs], totals))
+            _, totals, close = e.loop(builder.zext(builder.icmp_signed(">", left, _i64(0)), _i64), totals)       # what is no whole register
+            totals = close_rows(close(add_products([e.load_some(e.pointer(run, done), left) for run in runs], totals)))
             for k, total in enumerate(totals):
                 e.store(total, target, k)
             return context.get_dummy_value()
