@@ -6,7 +6,7 @@ and to the input of a linear layer (inner products of rows with rows).
 Two ways to do it:
 
     panels  Columns are taps here, and the rows of a panel pixels: LANES runs of x are turned upright, so that one pixel of them fills a
-            register. Then the tiles of product.py multiply. To turn a panel costs as much as to multiply 4 blocks of channels with it.
+            register. Then the tiles of product.py multiply. To turn a panel costs as much as to multiply one block of channels with it.
     inner   For few channels, which do not earn that back. Tiles of 8 x 3 inner products read both sides from where they lie, LANES
             pixels at a time, and leave LANES partial sums of each product; the lanes are added up at the very end.
 
@@ -27,10 +27,9 @@ from numpyvision.kernels.workspace import workspace
 ROWS, product_tile, flush_denormals, turn_tile = vector.ROWS, vector.product_tile_2, vector.flush_denormals, vector.turn_tile
 inner_tile_1, inner_tile_rows, sum_register = vector.inner_tile_1, vector.inner_tile_rows, vector.sum_register
 DEPTH = 320                  # pixels of a panel at most: 320 x 32 float32 are 40 KiB, most of a first-level cache
-TILES = 512                  # of a share at once: their sums fill a part of the second-level cache
+TILES, COLUMNS = 512, 64     # of a share at once, with panels and without: their sums fill a part of the second-level cache
 FEW, RUN = 32, 512           # channels that are not worth a panel, if runs are long: the partial sums have their price too; pixels at once
 LITTLE, SHORT = 64, 32       # taps that are not worth a copy of d's rows, with x's distance between them, unless the rows are short
-COLUMNS = 64                 # tiles of inner products at once, for the same reason
 
 # How the runs lie in x. width: how long a run is; far: the largest offset; offsets: of T = `taps` taps, and more to fill the last tile;
 # rows: how many runs follow each other in d, `step` apart in x.
@@ -63,7 +62,7 @@ def products_of_runs(d, x, offsets, groups, length, rows=1, step=0):
     size = most * 3 * high * lanes if inner else (most * ROWS + DEPTH) * width
     work, flat = workspace("product", workers * size, x.dtype), (d.reshape(-1), x.reshape(-1), dw.reshape(-1))
     if inner:
-        places = np.minimum(np.arange(high), per_group - 1) * Pd                         # fewer channels than rows: the last again
+        places = np.minimum(np.arange(high), per_group - 1) * Pd                     # fewer channels than rows: the last again
         _inner_loop(*flat, work, N, Pd, source, np.concatenate([places, offsets]), high, lanes, size, workers)
     else:
         _panels_loop(*flat, work, N, Pd, source, np.arange(lanes) * width, np.zeros(width, x.dtype), most, size, workers)
