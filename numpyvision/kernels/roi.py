@@ -125,10 +125,10 @@ def crop(x, batch, vy, county, vx, countx):
             for q in range(Q):
                 for k in range(0, tapsx[q], 2):                            # along the row: @ Wx^T
                     two_cells(row, cellx[q, k] - lo, wx[q, k], cellx[q, k + 1] - lo, wx[q, k + 1], k == 0, bins, p * Q + q)
+        crops = out[r].reshape(C, P * Q)
         for c in range(C):
-            for p in range(P):
-                for q in range(Q):
-                    out[r, c, p, q] = bins[p * Q + q, c]
+            for m in range(P * Q):
+                crops[c, m] = bins[m, c]
     return out
 
 
