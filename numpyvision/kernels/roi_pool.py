@@ -9,7 +9,7 @@ from numba import prange
 
 from numpyvision.kernels.jit import jit, jit_parallel
 
-CHANNELS = 8                            # that backward treats together: no two threads ever write to the same place
+CHANNELS = 8                           # that backward treats together: no two threads ever write to the same place
 
 
 @jit_parallel
@@ -52,9 +52,9 @@ def roi_pool_backward(dout, batch, argmax, dx):
         for n in range(len(dx)):
             dx[n, channels] = 0
         for r in range(R):
-            planes = dx[batch[r]]
             for c in range(channels.start, channels.stop):
-                gradient, place = dout[r, c].reshape(-1), argmax[r, c].reshape(-1)
-                for m in range(P * Q):
-                    if place[m] >= 0:
-                        planes[c, place[m]] += gradient[m]
+                plane = dx[batch[r], c]
+                for p in range(P):
+                    for q in range(Q):
+                        if argmax[r, c, p, q] >= 0:
+                            plane[argmax[r, c, p, q]] += dout[r, c, p, q]
