@@ -31,20 +31,19 @@ from numpyvision.kernels import vector
 from numpyvision.kernels.jit import jit, jit_parallel
 from numpyvision.kernels.workspace import workspace
 
-ROWS, load_panels, product_tile, thin_tile = vector.ROWS, vector.load_panels, vector.product_tile_2, vector.thin_tile
+ROWS, load_panels, table_tile, thin_tile, at = vector.ROWS, vector.load_panels, vector.table_tile, vector.thin_tile, vector.at
 flush_denormals, put_run_1, put_run_2, put_pairs = vector.flush_denormals, vector.put_run_1, vector.put_run_2, vector.put_pairs
-DEPTH = 256             # rows of a panel at most: 320 x 32 float32 are 40 KiB, most of a first-level cache
+DEPTH = 256             # rows of a panel at most: 256 x 32 float32 are 32 KiB, most of a first-level cache
 STRIP = 8               # panels of a task at most: they and their sums fill a share of the second-level cache
 BLOCKS = 64             # blocks of a task at most, for the same reason
 FEW = 4                 # so few blocks take less time to read x in its place than its panels to copy
-THIN = 3                # groups of fewer channels ("depthwise": of one) take tiles of one row, 8 registers wide: THIN_TILE
+THIN = 3                # groups of fewer channels ("depthwise": of one) take tiles of one row, 8 registers wide
 
-# How the runs lie in x. width: from row to row (of products_of_runs: how long a run is); far: the largest offset.
-Source = namedtuple("Source", "channels plane width offsets far")
-Left = namedtuple("Left", "step columns begin")       # columns: where w's begin, if it lies on its side; begin: 1 if a bias begins the sums
-Target = namedtuple("Target", "channels plane row sy sx starts")           # how the pixels lie in out; starts: where each row's first goes
-# How a product is cut into tasks. panels, blocks: of one at most; high, tile: rows and columns of a tile; places: of the rows of a panel.
-Cut = namedtuple("Cut", "workers strips parts panels blocks high tile size places")
+# How the runs lie in x and w. width: from row to row; far: the largest offset; step: of a w that lies on its side.
+Source = namedtuple("Source", "channels plane width far step")
+Target = namedtuple("Target", "channels plane row sy sx begin")              # how the pixels lie in out; begin: from row to row of the bias
+# How a product is cut into tasks. panels, blocks: of one at most; high, tile: rows and columns of a tile; size: of its workspace.
+Cut = namedtuple("Cut", "workers strips parts panels blocks high tile size")
 Product = namedtuple("Product", "rows cols channels first_row first T w0 near") # one matrix product of a group
 
 
@@ -65,12 +64,13 @@ def sums_of_runs(x, w, step, bias, offsets, products, starts, groups, width, out
         step = 1
     table, tiles, cut = _plan(products, width, N * groups, high, tile, numba.get_num_threads())
     work = workspace("product", cut.workers * cut.size, x.dtype)
-    source = Source(*x.shape[1:], width, offsets, int(offsets.max(initial=0)))
     step = step if products[0].T else 1
-    left = Left(step, steps(products[0].T, step) if step > 1 else offsets[:0], int(bias is not None))
+    source = Source(*x.shape[1:], width, int(offsets.max(initial=0)), step)
+    columns, places = steps(products[0].T, step) if step > 1 else offsets, steps(DEPTH, tile)        # of a row of w, of a panel
     begin = np.zeros(tile, x.dtype) if bias is None else np.repeat(bias, tile)
-    target = Target(F // groups, Ho * Wo, Wo, *stride, starts)
-    _sums_loop(x.reshape(-1), w, begin, out.reshape(-1), work, N, groups, table, tiles, source, left, target, cut)
+    target = Target(F // groups, Ho * Wo, Wo, *stride, 0 if bias is None else tile)
+    flat = x.reshape(-1), w, begin, out.reshape(-1), work
+    _sums_loop(*flat, table, offsets, columns, places, tiles, starts, N, groups, source, target, cut)
 
 
 @lru_cache(maxsize=64)
@@ -112,7 +112,7 @@ def cut_tasks(jobs, panels, blocks, tile, threads, high=ROWS):
     panels, blocks = -(-panels // strips), -(-blocks // parts)
     upright = -(-blocks * high // tile)
     size = blocks * high * panels * tile + (panels + upright) * DEPTH * tile          # sums, panels, those of w
-    return Cut(min(threads, jobs * strips * parts), strips, parts, panels, blocks, high, tile, size, steps(DEPTH, tile))
+    return Cut(min(threads, jobs * strips * parts), strips, parts, panels, blocks, high, tile, size)
 
 
 def _fill_up(w, step, bias, products, groups):
@@ -134,71 +134,67 @@ def _fill_up(w, step, bias, products, groups):
 
 
 @jit_parallel
-def _sums_loop(x, w, begin, out, work, N, groups, products, tiles, source, left, target, cut):
+def _sums_loop(x, w, begin, out, work, products, offsets, columns, places, tiles, starts, N, groups, source, target, cut):
     tasks = N * groups * len(products) * cut.strips * cut.parts
     for k in prange(cut.workers):
         worker = np.int64(k)                                                         # prange counts in unsigned numbers
         flush_denormals(True)
         for task in range(tasks * worker // cut.workers, tasks * (worker + 1) // cut.workers):
-            part, job = task % cut.parts, task // cut.parts
-            product, job = products[job % len(products)], job // len(products)
-            strip, g, n = job % cut.strips, job // cut.strips % groups, job // (cut.strips * groups)
-            _sum_strip(n, g, product, strip, part, x, w, begin, tiles, out, work, worker * cut.size, groups, source, left, target, cut)
+            _sum_strip(task, x, w, begin, out, work, worker * cut.size, products, offsets, columns, places, tiles, starts, groups, source,
+                       target, cut)
         flush_denormals(False)
 
 
 @jit
-def _sum_strip(n, g, product, strip, part, x, w, begin, tiles, out, work, sums, groups, source, left, target, cut):
+def _sum_strip(task, x, w, begin, out, work, sums, products, offsets, columns, places, tiles, starts, groups, source, target, cut):
     """Some blocks of rows at one strip of pixels, of one product, for one group of one image."""
-    (cols, channels, first_row, first, T), width, tile, high = _five(product), source.width, cut.tile, cut.high
-    w0, near, tile0, panels, padded = product[6], min(product[7], high), product[8], product[9], max(channels, high)
-    blocks = -(-padded // high)
+    part, k = task % cut.parts, task // cut.parts % len(products)
+    strip, job = task // (cut.parts * len(products)) % cut.strips, task // (cut.parts * len(products) * cut.strips)      # job: n, g
+    cols, channels, first_row, first, T, w0 = products[k, 1], products[k, 2], products[k, 3], products[k, 4], products[k, 5], products[k, 6]
+    tile0, panels, width, tile, high = products[k, 8], products[k, 9], source.width, cut.tile, cut.high
+    near, padded = min(products[k, 7], high), max(channels, high)
+    blocks, pieces, size = -(-padded // high), max(1, -(-T // DEPTH)), high * tile
     b0, b1 = blocks * part // cut.parts, blocks * (part + 1) // cut.parts
     p0, p1 = tile0 + panels * strip // cut.strips, tile0 + panels * (strip + 1) // cut.strips
-    if p0 == p1:
-        return
-    pieces, size = max(1, -(-T // DEPTH)), high * tile
     panel = sums + ((b1 - b0) * (p1 - p0) * size if pieces > 1 else size)            # a sum in one piece goes out at once
     upright = panel + (p1 - p0) * DEPTH * tile
-    run = (n * source.channels + g * (source.channels // groups)) * source.plane
-    corner, regular = (n * groups + g) * target.channels * target.plane, target.sx == 1 and target.sy == 1
-    near_end = run + source.far + tiles[p1 - 1] + tile > len(x)
+    run = (job // groups * source.channels + job % groups * (source.channels // groups)) * source.plane
+    corner, regular = job * target.channels * target.plane, target.sx == 1 and target.sy == 1 and channels >= high
+    near_end = run + source.far + tiles[max(p0, p1 - 1)] + tile > len(x)
     copied = near_end or b1 - b0 > FEW
-    for piece in range(pieces):
-        t0, t1 = T * piece // pieces, T * (piece + 1) // pieces
-        places = cut.places if copied else source.offsets[first + t0:]
+    for piece in range(pieces if p1 > p0 else 0):
+        t0, t1, is_last = T * piece // pieces, T * (piece + 1) // pieces, piece == pieces - 1
         if copied:
-            _load_strip(x, run, near_end, source.offsets[first + t0:], t1 - t0, tiles, p0, p1 - p0, work, panel, tile)
-        if left.step > 1:
-            _load_upright(w, w0, left, t0, t1, b0, b1, padded, work, upright, tile)
+            _load_strip(x, run, near_end, offsets, first + t0, t1 - t0, tiles, p0, p1 - p0, work, panel, tile)
+        if source.step > 1:
+            _load_upright(w, w0, columns, t0, t1, b0, b1, padded, work, upright, tile)
         for p in range(p0, p1):
-            q = tiles[p]
-            r, c = q // width, q % width
-            inside = regular and c + tile <= cols and channels >= high               # a tile in one row of out needs no copying
-            right, r0 = (work, panel + (p - p0) * DEPTH * tile) if copied else (x, run + q)
+            q, end = tiles[p], min(tiles[p] + tile, tiles[p + 1])
+            c, row = q % width, q // width * target.row
+            inside = is_last and regular and c + tile <= cols                        # a tile in one row of out needs no copying
+            right, table = at(x, run + q), at(offsets, first + t0)
+            if copied:
+                right, table = at(work, panel + (p - p0) * DEPTH * tile), at(places, 0)
             for b in range(b0, b1):
                 f = first_of(b, padded, high)
-                a, a0, a_row, a_step = w, w0 + (g * padded + f) * T + t0, T, 1
-                if left.step > 1:
-                    a, a0, a_row, a_step = work, _in_upright(b, b0, padded, upright, tile), 1, tile
+                i = job % groups * padded + f
+                left, left_row, left_step = at(w, w0 + i * T + t0), T, 1
+                if source.step > 1:
+                    left, left_row, left_step = at(work, _in_upright(b, b0, padded, upright, tile)), 1, tile
                 o = sums + ((b - b0) * (p1 - p0) + p - p0) * size if pieces > 1 else sums
-                before, s, s_row, to, at, row = work, o, tile, work, o, tile
+                before, before_row = at(work, o), tile
                 if piece == 0:
-                    before, s, s_row = begin, (g * padded + f) * tile * left.begin, tile * left.begin
-                if inside and piece == pieces - 1:
-                    to, at, row = out, corner + target.starts[first_row + f] + r * target.row + c, target.plane
+                    before, before_row = at(begin, i * target.begin), target.begin
+                to, to_row = at(work, o), tile
+                if inside:
+                    to, to_row = at(out, corner + starts[first_row + f] + row + c), target.plane
                 if high == 1:
-                    thin_tile(a, a0, a_row, a_step, right, r0, places, t1 - t0, before, s, s_row, to, at, row)
+                    thin_tile(left, left_row, left_step, right, table, t1 - t0, before, before_row, to, to_row, work)
                 else:
-                    product_tile(a, a0, a_row, a_step, right, r0, places, t1 - t0, before, s, s_row, to, at, row)
-                if not inside and piece == pieces - 1:
-                    end = min(q + tile, tiles[p + 1])
-                    _store_tile(work, o, first_row + f, min(channels - f, high), near, q, end, width, cols, out, corner, target, tile)
-
-
-@jit
-def _five(product):
-    return product[1], product[2], product[3], product[4], product[5]
+                    table_tile(left, left_row, left_step, right, table, t1 - t0, before, before_row, to, to_row, work)
+                if is_last and not inside:
+                    count = min(channels - f, high)
+                    _store_tile(work, o, starts, first_row + f, count, near, q, end, width, cols, out, corner, target, tile)
 
 
 @jit
@@ -208,54 +204,49 @@ def first_of(block, rows, high):
 
 
 @jit
-def first_row(block, rows):
-    return first_of(block, rows, ROWS)
-
-
-@jit
-def _load_strip(x, at, near_end, offsets, count, tiles, p0, panels, work, panel, tile):
-    """panel[p, t, j] = x[at + offsets[t] + tiles[p0 + p] + j]."""
+def _load_strip(x, begin, near_end, offsets, t0, count, tiles, p0, panels, work, panel, tile):
+    """panel[p, t, j] = x[begin + offsets[t0 + t] + tiles[p0 + p] + j]."""
     if not near_end:
-        load_panels(x, at, offsets, count, tiles, p0, panels, work, panel, DEPTH * tile)
+        load_panels(x, begin, offsets, t0, count, tiles, p0, panels, work, panel, DEPTH * tile)
         return
     for p in range(panels):                                                          # near the end of x: number by number
         for t in range(count):
             for j in range(tile):
-                k = at + offsets[t] + tiles[p0 + p] + j
+                k = begin + offsets[t0 + t] + tiles[p0 + p] + j
                 work[panel + (p * DEPTH + t) * tile + j] = x[k] if k < len(x) else 0
 
 
 @jit
-def _load_upright(w, w0, left, t0, t1, b0, b1, rows, work, upright, tile):
+def _load_upright(w, w0, columns, t0, t1, b0, b1, rows, work, upright, tile):
     """A w that lies on its side: the columns of its blocks b0 to b1 in panels, tile/ROWS blocks in each."""
     for b in range(b0, b1, tile // ROWS):
-        at = w0 + first_row(b, rows)
-        near_end = at + left.columns[t1 - 1] + tile > len(w)
-        _load_strip(w, at, near_end, left.columns[t0:], t1 - t0, left.columns, 0, 1, work, _in_upright(b, b0, rows, upright, tile), tile)
+        begin = w0 + first_of(b, rows, ROWS)
+        near_end = begin + columns[t1 - 1] + tile > len(w)
+        _load_strip(w, begin, near_end, columns, t0, t1 - t0, columns, 0, 1, work, _in_upright(b, b0, rows, upright, tile), tile)
 
 
 @jit
 def _in_upright(b, b0, rows, upright, tile):
     """Where a block begins there."""
     number = (b - b0) // (tile // ROWS)
-    return upright + number * DEPTH * tile + first_row(b, rows) - first_row(b0 + number * (tile // ROWS), rows)
+    return upright + number * DEPTH * tile + first_of(b, rows, ROWS) - first_of(b0 + number * (tile // ROWS), rows, ROWS)
 
 
 @jit
-def _store_tile(work, start, first, count, near, q0, q1, width, cols, out, corner, target, tile):
+def _store_tile(work, begin, starts, first, count, near, q0, q1, width, cols, out, corner, target, tile):
     """The sums of `count` rows for q0 <= q < q1 to their places in out; what ran across the end of a row of pixels is left behind."""
     for r in range(q0 // width, (q1 - 1) // width + 1):
         c0, c1 = max(q0 - r * width, 0), min(q1 - r * width, cols)
         for m in range(0, count, near):
-            source = start + m * tile + r * width + c0 - q0
-            at = corner + target.starts[first + m] + r * target.sy * target.row + c0 * target.sx
+            source = begin + m * tile + r * width + c0 - q0
+            to = corner + starts[first + m] + r * target.sy * target.row + c0 * target.sx
             if target.sx == 1:
-                put_run_1(work, source, 0, c1 - c0, out, at)
+                put_run_1(work, source, 0, c1 - c0, out, to)
             elif target.sx == 2 and near == 2:
-                put_pairs(work, source, tile, c1 - c0, out, at)
+                put_pairs(work, source, tile, c1 - c0, out, to)
             elif target.sx == 2:
-                put_run_2(work, source, 0, c1 - c0, out, at)
+                put_run_2(work, source, 0, c1 - c0, out, to)
             else:
                 for k in range(near):
                     for i in range(c1 - c0):
-                        out[at + i * target.sx + k] = work[source + k * tile + i]
+                        out[to + i * target.sx + k] = work[source + k * tile + i]

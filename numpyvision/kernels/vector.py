@@ -4,7 +4,8 @@ This is the one file that speaks LLVM. Plain loops reach a third of what these r
 of sums in registers across a loop; these do, and touch memory for their inputs only. What they compute is said in full by Python
 functions, which also run in their place under NUMBA_DISABLE_JIT=1, so that a debugger can step through a convolution:
 
-    product_tile    8 rows x 1 or 2 registers of a matrix product, or 1 row x 8
+    product_tile    8 rows x 1 or 2 registers of a matrix product
+    table_tile      product_tile whose rows of the right matrix stand at the places of a table; thin_tile: of 1 row x 8 registers
     inner_tile      8 (or 1) x 3 inner products of long runs; sum_register adds up what they leave
     load_panels     runs from many places, cut into pieces of 2 registers and laid together (product.py's panels)
     copy_rows       neighbouring numbers of each row of an image, or every second one, by whole registers
@@ -37,10 +38,10 @@ def lanes(dtype):
     return _REGISTER_BYTES // np.dtype(dtype).itemsize
 
 
-def _load_panels(x, x0, offsets, count, starts, s0, panels, out, o0, step):
-    """out[o0 + p*step + t*width + j] = x[x0 + offsets[t] + starts[s0 + p] + j], p < panels, t < count, j < width = 2*LANES."""
+def _load_panels(x, x0, offsets, t0, count, starts, s0, panels, out, o0, step):
+    """out[o0 + p*step + t*width + j] = x[x0 + offsets[t0 + t] + starts[s0 + p] + j], p < panels, t < count, j < width = 2*LANES."""
     width = 2 * lanes(x.dtype)
-    places = x0 + offsets[:count, None] + np.arange(width)
+    places = x0 + offsets[t0:t0 + count, None] + np.arange(width)
     for p in range(panels):
         out[o0 + p * step:o0 + p * step + count * width] = x[places + starts[s0 + p]].reshape(-1)
 
@@ -64,15 +65,23 @@ def _put_run(x, x0, gap, count, out, o0, step, runs):
         out[o0 + k:o0 + k + count * step:step] = x[x0 + k * gap:x0 + k * gap + count]
 
 
-def _product_tile(a, a0, a_row, a_step, b, b0, b_step, count, start, s0, s_row, out, o0, o_row, rows, width):
-    """out[o0 + m*o_row + j] = start[s0 + m*s_row + j] + sum over t < count of a[a0 + m*a_row + t*a_step] * b[b0 + t*b_step + j].
+def _at(array, index):
+    """A place in an array, to choose between arrays without counting references to them."""
+    return array, index
 
-    b_step may be a table of places instead: b[b0 + b_step[t] + j].
-    """
+
+def _product_tile(a, a0, a_row, a_step, b, b0, b_step, count, start, s0, s_row, out, o0, o_row, width, rows=ROWS):
+    """out[o0 + m*o_row + j] = start[s0 + m*s_row + j] + sum over t < count of a[a0 + m*a_row + t*a_step] * b[b0 + t*b_step + j]."""
     j, t = np.arange(width), np.arange(count)
-    right = b[b0 + (t * b_step if np.ndim(b_step) == 0 else b_step[:count])[:, None] + j]
+    right = b[b0 + (t[:, None] * b_step if np.isscalar(b_step) else b_step[:, None]) + j]
     for m in range(rows):
         out[o0 + m * o_row + j] = start[s0 + m * s_row + j] + a[a0 + m * a_row + t * a_step] @ right
+
+
+def _table_tile(a, a_row, a_step, b, table, count, start, s_row, out, o_row, dtype, width, rows):
+    """product_tile with b[b0 + table[t] + j]; a, b, table, start and out are places. dtype: an array of it."""
+    table = table[0][table[1]:table[1] + count]
+    _product_tile(*a, a_row, a_step, *b, table, count, *start, s_row, *out, o_row, width, rows)
 
 
 def _inner_tile(x, x0, x_row, y, y0, y_row, rows, count, places, p0, sums, s0, high):
@@ -110,6 +119,10 @@ class _Emit:
 
     def pointer(self, array, index):
         return self.builder.gep(array, [index])
+
+    def rows(self, pointer, step, count=ROWS):
+        """Pointers to `count` rows, `step` apart."""
+        return [self.pointer(pointer, self.builder.mul(step, _i64(m))) for m in range(count)]
 
     def load(self, pointer, step=0):
         """LANES numbers from pointer + step registers on."""
@@ -265,16 +278,17 @@ def _unpack(context, builder, signature, args):
 
 
 @intrinsic
-def _load_panels_llvm(typing, x, x0, offsets, count, starts, s0, panels, out, o0, step):
+def _load_panels_llvm(typing, x, x0, offsets, t0, count, starts, s0, panels, out, o0, step):
     i = types.int64
-    signature = types.void(x, i, offsets, i, starts, i, i, out, i, i)
+    signature = types.void(x, i, offsets, i, i, starts, i, i, out, i, i)
 
     def emit(context, builder, signature, args):
-        x, x0, offsets, count, starts, s0, panels, out, o0, step = _unpack(context, builder, signature, args)
+        x, x0, offsets, t0, count, starts, s0, panels, out, o0, step = _unpack(context, builder, signature, args)
         e = _Emit(builder, signature.args[0].dtype)
         first, target, starts = e.pointer(x.data, x0), e.pointer(out.data, o0), e.pointer(starts.data, s0)
+        places = e.pointer(offsets.data, t0)
         t, _, close = e.loop(count, [])
-        source, row = e.pointer(first, builder.load(e.pointer(offsets.data, t))), e.pointer(target, builder.mul(t, _i64(2 * e.lanes)))
+        source, row = e.pointer(first, builder.load(e.pointer(places, t))), e.pointer(target, builder.mul(t, _i64(2 * e.lanes)))
         p, _, close_panels = e.loop(panels, [])                                 # one long run of x, dealt out to all panels
         for j in range(2):
             e.store(e.load(e.pointer(source, builder.load(e.pointer(starts, p))), j), e.pointer(row, builder.mul(p, step)), j)
@@ -285,40 +299,80 @@ def _load_panels_llvm(typing, x, x0, offsets, count, starts, s0, panels, out, o0
     return signature, emit
 
 
-def _product_tile_of(registers, height=ROWS):
-    """product_tile for one width of tile, in registers, and one height."""
+def _emit_product(e, rows, a_step, right, count, begins, targets, registers):
+    """The loop of a tile. rows, begins and targets: of each row, the pointers to a, start and out; right(t): the pointer to row t of b."""
+    t, sums, close = e.loop(count, [e.zero()] * (len(rows) * registers))
+    row_of_b, at, new = right(t), e.builder.mul(a_step, t), []
+    vectors = [e.load(row_of_b, j) for j in range(registers)]
+    for m, row in enumerate(rows):
+        left = e.broadcast(e.pointer(row, at))
+        new += [e.fma(left, vectors[j], sums[m * registers + j]) for j in range(registers)]
+    sums = close(new)
+    for m, (begin, target) in enumerate(zip(begins, targets, strict=True)):
+        for j in range(registers):                              # a long sum comes in pieces: each starts small, and so is more exact
+            e.store(e.builder.fadd(e.load(begin, j), sums[m * registers + j]), target, j)
+
+
+def _product_tile_of(registers):
+    """product_tile for one width of tile, in registers."""
     if numba.config.DISABLE_JIT:
-        return lambda *args: _product_tile(*args, height, registers * lanes(args[0].dtype))
+        return lambda *args: _product_tile(*args, registers * lanes(args[0].dtype))
 
     @intrinsic
     def product_tile(typing, a, a0, a_row, a_step, b, b0, b_step, count, start, s0, s_row, out, o0, o_row):
         i = types.int64
-        step = b_step if isinstance(b_step, types.Array) else i
-        signature = types.void(a, i, i, i, b, i, step, i, start, i, i, out, i, i)
+        signature = types.void(a, i, i, i, b, i, i, i, start, i, i, out, i, i)
 
         def emit(context, builder, signature, args):
             a, a0, a_row, a_step, b, b0, b_step, count, start, s0, s_row, out, o0, o_row = _unpack(context, builder, signature, args)
             e = _Emit(builder, signature.args[0].dtype)
-            rows = [e.pointer(a.data, builder.add(a0, builder.mul(a_row, _i64(m)))) for m in range(height)]
-            begins = [e.pointer(start.data, builder.add(s0, builder.mul(s_row, _i64(m)))) for m in range(height)]
-            t, sums, close = e.loop(count, [e.zero()] * (height * registers))
-            place = builder.load(e.pointer(b_step.data, t)) if isinstance(signature.args[6], types.Array) else builder.mul(b_step, t)
-            right = e.pointer(b.data, builder.add(b0, place))
-            vectors, at = [e.load(right, j) for j in range(registers)], builder.mul(a_step, t)
-            new = []
-            for m in range(height):
-                left = e.broadcast(e.pointer(rows[m], at))
-                new += [e.fma(left, vectors[j], sums[m * registers + j]) for j in range(registers)]
-            sums = close(new)
-            for m in range(height):
-                target = e.pointer(out.data, builder.add(o0, builder.mul(o_row, _i64(m))))
-                for j in range(registers):                      # a long sum comes in pieces: each starts small, and so is more exact
-                    e.store(builder.fadd(e.load(begins[m], j), sums[m * registers + j]), target, j)
+
+            def right(t):
+                return e.pointer(b.data, builder.add(b0, builder.mul(b_step, t)))
+
+            _emit_product(e, e.rows(e.pointer(a.data, a0), a_row), a_step, right, count, e.rows(e.pointer(start.data, s0), s_row),
+                          e.rows(e.pointer(out.data, o0), o_row), registers)
             return context.get_dummy_value()
 
         return signature, emit
 
     return product_tile
+
+
+def _table_tile_of(registers, height):
+    """table_tile for one width and height."""
+    if numba.config.DISABLE_JIT:
+        return lambda *args: _table_tile(*args, registers * lanes(args[-1].dtype), height)
+
+    @intrinsic
+    def table_tile(typing, a, a_row, a_step, b, table, count, start, s_row, out, o_row, dtype):
+        i = types.int64
+
+        def emit(context, builder, signature, args):
+            a, a_row, a_step, b, table, count, start, s_row, out, o_row, _ = args
+            e = _Emit(builder, signature.args[-1].dtype)
+            a, b, start, out = (builder.inttoptr(place, e.scalar.as_pointer()) for place in (a, b, start, out))
+            table = builder.inttoptr(table, _i64.as_pointer())
+
+            def right(t):
+                return e.pointer(b, builder.load(e.pointer(table, t)))
+
+            rows, begins, targets = e.rows(a, a_row, height), e.rows(start, s_row, height), e.rows(out, o_row, height)
+            _emit_product(e, rows, a_step, right, count, begins, targets, registers)
+            return context.get_dummy_value()
+
+        return types.void(*[i] * 10, dtype), emit
+
+    return table_tile
+
+
+@intrinsic
+def _at_llvm(typing, array, index):
+    def emit(context, builder, signature, args):
+        array, index = _unpack(context, builder, signature, args)
+        return builder.ptrtoint(builder.gep(array.data, [index]), _i64)
+
+    return types.int64(array, types.int64), emit
 
 
 def _inner_tile_of(high):
@@ -544,7 +598,8 @@ flush_denormals = _flush_denormals_llvm if _has_bits else numba.njit(_leave_deno
 copy_rows_1, copy_rows_2 = _copy_rows_of(1), _copy_rows_of(2)
 put_run_1, put_run_2, put_pairs = _put_run_of(1, 1), _put_run_of(2, 1), _put_run_of(2, 2)
 gather_run = _gather_run if numba.config.DISABLE_JIT else _gather_run_llvm
-product_tile_1, product_tile_2, thin_tile = _product_tile_of(1), _product_tile_of(2), _product_tile_of(8, 1)
+product_tile_1, product_tile_2 = _product_tile_of(1), _product_tile_of(2)
+table_tile, thin_tile, at = _table_tile_of(2, ROWS), _table_tile_of(8, 1), _at if numba.config.DISABLE_JIT else _at_llvm
 inner_tile_1, inner_tile_rows = _inner_tile_of(1), _inner_tile_of(ROWS)
 sum_register = _sum_register if numba.config.DISABLE_JIT else _sum_register_llvm
 
