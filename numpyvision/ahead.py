@@ -86,7 +86,7 @@ def draw_scene():
 # The longest first, so that no worker begins a long row when the others have finished. Two rows must not reach one loop with arrays of
 # different kinds: numba's index of a loop's versions is a file, and of two workers who add to it at once, one would be forgotten.
 ROWS = {
-    "any convolution": [case("conv2d", x=randn(2, 3, 9, 9), w=randn(4, 3, 3, 3), b=randn(4), stride=2, padding=1)],
+    "any convolution": [case("conv2d", x=randn(2, 3, 9, 9), w=randn(F, 3, 3, 3), b=randn(F), stride=2, padding=1) for F in (4, 16)],
     "3x3 convolution": [case("conv2d", x=randn(1, 16, 8, 8), w=randn(16, 16, 3, 3), padding=1)],
     "roi_align": crop_regions,
     "norm": [case("group_norm", x=randn(2, 8, 3, 5), gamma=randn(8), beta=randn(8), num_groups=4)],
