@@ -10,7 +10,7 @@ crosses the end of a row are computed too and thrown away.) With stride s the pa
 that hold every s-th row and column; within a phase the taps are again a fixed distance away.
 
     forward  the sum above
-    dx       the same sum over dout, with the filter turned by 180 degrees, once for each phase of x
+    dx       the same sum over dout, with the filter turned by 180 degrees, for each phase of x; those that read the same places as one
     dw       dw[f, t] = sum over r, q of dout[f, r, q] * x[offset[t] + r*width + q]
 
 3x3 filters at stride 1 in float32, most of a network, are handed on to `winograd.py`.
