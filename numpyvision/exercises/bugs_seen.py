@@ -311,7 +311,8 @@ LOSSES = (
 LAYERS = (
     *bugs("BasicBlock", "layers/blocks.py",
           ('dh, grads["conv2"] = self.conv2.backward(dsum, cache.conv2)',
-           'dx_skip = 0 * dx_skip\n        dh, grads["conv2"] = self.conv2.backward(dsum, cache.conv2)', "missing-path", "the shortcut is forgotten"),
+           'dx_skip = 0 * dx_skip\n        dh, grads["conv2"] = self.conv2.backward(dsum, cache.conv2)',
+           "missing-path", "the shortcut is forgotten"),
           ("dsum = relu_backward(dout, cache.relu2)", "dsum = dout", "wrong-routing", "the last ReLU's gate is forgotten"),
           ('dh, grads["conv2"] = self.conv2.backward(dsum, cache.conv2)', 'dx_skip = dx_skip + dx_skip\n        dh, grads["conv2"] = '
            'self.conv2.backward(dsum, cache.conv2)', "double-counted", "the shortcut is added twice")),
