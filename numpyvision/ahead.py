@@ -158,9 +158,8 @@ def record():
     import llvmlite.binding
     import numba
     cpu = numba.config.CPU_NAME or llvmlite.binding.get_host_cpu_name()
-    key = hashlib.sha256(repr((numba.__version__, platform.python_version(), cpu, numba.config.CPU_FEATURES)).encode())
-    for path in [Path(__file__), *sorted(Path(kernels.__file__).parent.glob("*.py"))]:
-        key.update(path.read_bytes())
+    machine = (numba.__version__, platform.python_version(), cpu, numba.config.CPU_FEATURES, kernels.jit.sources())
+    key = hashlib.sha256(repr(machine).encode() + Path(__file__).read_bytes())
     return Path(folder) / f"compiled-ahead-{key.hexdigest()[:16]}"
 
 

@@ -1,10 +1,12 @@
 """kernels/jit.py: compiled code is kept, a place without anywhere to write still works, and the kernels run uncompiled for a debugger."""
 import os
 import pathlib
+import pickle
 import shutil
 import subprocess
 import sys
 
+import numba
 import numpy as np
 import pytest
 
@@ -43,6 +45,21 @@ def test_compilation_is_kept_between_processes(tmp_path):
     assert hits == 0 and misses >= 2
     hits, misses = map(int, run(SCRIPT + count, PACKAGE.parent, NUMBA_CACHE_DIR=str(tmp_path)).split())
     assert hits >= 2 and misses == 0
+
+
+def test_code_of_other_kernel_files_is_not_used(tmp_path):
+    """A kernel's callee in another file has changed, or the types of an older release's arguments are gone: numba looks at neither."""
+    kernels_folder, kept = tmp_path / "numpyvision" / "kernels", tmp_path / "kept"
+    shutil.copytree(PACKAGE, tmp_path / "numpyvision", ignore=shutil.ignore_patterns("__pycache__"))
+    count = "print(sum(sum(f.stats.cache_hits.values()) for f in compiled))"
+    run(SCRIPT, tmp_path, NUMBA_CACHE_DIR=str(kept))
+    assert int(run(SCRIPT + count, tmp_path, NUMBA_CACHE_DIR=str(kept))) >= 2
+    with open(kernels_folder / "vector.py", "a") as file:
+        file.write("# another release\n")
+    assert int(run(SCRIPT + count, tmp_path, NUMBA_CACHE_DIR=str(kept))) == 0
+    for index in kept.rglob("*.nbi"):
+        index.write_bytes(pickle.dumps(numba.__version__) + b"types that cannot be read any more")
+    assert int(run(SCRIPT + count, tmp_path, NUMBA_CACHE_DIR=str(kept))) == 0
 
 
 def test_nowhere_to_write(tmp_path):

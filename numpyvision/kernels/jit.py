@@ -6,7 +6,9 @@ Every kernel runs without the global interpreter lock, so that a background thre
 Division is NumPy's (x / 0 is inf or nan): Python's would test every divisor for zero, and that branch keeps LLVM from vectorising the loop.
 """
 import functools
+import hashlib
 import os
+from pathlib import Path
 
 # A thread that waits for its next loop spins for a few microseconds, then sleeps. Spinning for long (OpenMP's default) keeps other programs
 # off the processor, and if one of them holds the processor of the thread that is waited for, a step takes thirty times as long;
@@ -36,9 +38,30 @@ _parallel = []                                          # every function that ji
 
 def _njit(function, **options):
     try:                                     # no code for calls from C, which nobody makes: a twentieth of the time to compile
-        return numba.njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)(function)
+        return _stamped(numba.njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)(function))
     except RuntimeError:                     # "cannot cache function: no locator available": nowhere to write
         return numba.njit(nogil=True, error_model="numpy", **options)(function)
+
+
+def _stamped(compiled):
+    """Let all kernel files count as numba's version, which it compares before it reads what it kept.
+
+    By itself numba looks at the one file that a kernel stands in. It would go on using a kernel whose callee in another file has changed,
+    and stop with an AttributeError where the types of an older release's arguments are gone.
+    """
+    index = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    if hasattr(index, "_version"):
+        index._version = f"{index._version} {sources()}"
+    return compiled
+
+
+@functools.cache
+def sources():
+    """A digest of all kernel files."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def cache_folder():
