@@ -236,7 +236,7 @@ def _padded_phases(x, stride, top, left, Hp, Wp, phases, name="planes", groups=1
     if (H, W) == (Hp, Wp) and stride == (1, 1):
         return x.reshape(N, C, H * W), W
     height, width = -(-Hp // stride[0]), -(-Wp // stride[1])
-    slack = (2 if groups == 1 else 8) * vector.lanes(x.dtype)    # the last tile of a plane may read, and discard, this much beyond it
+    slack = (4 if groups == 1 else 8) * vector.lanes(x.dtype)    # the last tile of a plane may read, and discard, this much beyond it
     line = vector.lanes(x.dtype)                                 # every plane begins on a cache line
     P = -(-(len(phases) * height * width + slack) // line) * line
     planes = workspace(name, N * C * P, x.dtype)[:N * C * P]

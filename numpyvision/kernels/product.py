@@ -31,7 +31,8 @@ from numpyvision.kernels import vector
 from numpyvision.kernels.jit import jit, jit_parallel
 from numpyvision.kernels.workspace import workspace
 
-ROWS, load_panels, table_tile, thin_tile, at = vector.ROWS, vector.load_panels, vector.table_tile, vector.thin_tile, vector.at
+ROWS, load_panels, at = vector.ROWS, vector.load_panels, vector.at
+table_tile, low_tile, thin_tile = vector.table_tile, vector.low_tile, vector.thin_tile
 flush_denormals, put_run_1, put_run_2, put_pairs = vector.flush_denormals, vector.put_run_1, vector.put_run_2, vector.put_pairs
 DEPTH = 256             # rows of a panel at most: 256 x 32 float32 are 32 KiB, most of a first-level cache
 STRIP = 8               # panels of a task at most: they and their sums fill a share of the second-level cache
@@ -57,10 +58,11 @@ def sums_of_runs(x, w, step, bias, offsets, products, starts, groups, width, out
     starts: for each row, its first place in the F/G planes of a group. out (N, F, Ho, Wo) is written.
     """
     N, (F, Ho, Wo), lanes = len(x), out.shape[1:], vector.lanes(x.dtype)
-    thin = groups > 1 and step == 1 and max(p.channels for p in products) < THIN
-    high, tile = (1, 8 * lanes) if thin else (ROWS, 2 * lanes)
+    most, high, tile = max(p.channels for p in products), ROWS, 2 * lanes
+    if step == 1 and most <= ROWS // 2:                           # few rows: lower tiles, and wider ones
+        high, tile = (1, 8 * lanes) if groups > 1 and most < THIN else (ROWS // 2, 4 * lanes)
     if min(p.channels for p in products) < high:                  # fewer rows than a tile has: fill up with zeros
-        w, bias, products = _fill_up(w, step, bias, products, groups)
+        w, bias, products = _fill_up(w, step, bias, products, groups, high)
         step = 1
     table, tiles, cut = _plan(products, width, N * groups, high, tile, numba.get_num_threads())
     work = workspace("product", cut.workers * cut.size, x.dtype)
@@ -115,19 +117,19 @@ def cut_tasks(jobs, panels, blocks, tile, threads, high=ROWS):
     return Cut(min(threads, jobs * strips * parts), strips, parts, panels, blocks, high, tile, size)
 
 
-def _fill_up(w, step, bias, products, groups):
-    """w, bias and products with ROWS rows at least, the new ones zero."""
+def _fill_up(w, step, bias, products, groups, high):
+    """w, bias and products with `high` rows at least, the new ones zero."""
     pieces, moved, start = [], [], 0
     for p in products:
         rows = w[p.w0:p.w0 + groups * p.channels * p.T]
         rows = rows.reshape(groups, p.channels, p.T) if step == 1 else rows.reshape(1, p.T, step).swapaxes(1, 2)
-        piece = np.zeros((groups, max(ROWS, p.channels), p.T), w.dtype)
+        piece = np.zeros((groups, max(high, p.channels), p.T), w.dtype)
         piece[:, :p.channels] = rows
         pieces.append(piece.reshape(-1))
         moved.append(p._replace(w0=start))
         start += piece.size
     if bias is not None:
-        filled = np.zeros((groups, ROWS), bias.dtype)
+        filled = np.zeros((groups, high), bias.dtype)
         filled[:, :products[0].channels] = bias.reshape(groups, -1)
         bias = filled.reshape(-1)
     return np.concatenate(pieces), bias, tuple(moved)
@@ -190,6 +192,8 @@ def _sum_strip(task, x, w, begin, out, work, sums, products, offsets, columns, p
                     to, to_row = at(out, corner + starts[first_row + f] + row + c), target.plane
                 if high == 1:
                     thin_tile(left, left_row, left_step, right, table, t1 - t0, before, before_row, to, to_row, work)
+                elif high < ROWS:
+                    low_tile(left, left_row, left_step, right, table, t1 - t0, before, before_row, to, to_row, work)
                 else:
                     table_tile(left, left_row, left_step, right, table, t1 - t0, before, before_row, to, to_row, work)
                 if is_last and not inside:

@@ -5,7 +5,8 @@ of sums in registers across a loop; these do, and touch memory for their inputs 
 functions, which also run in their place under NUMBA_DISABLE_JIT=1, so that a debugger can step through a convolution:
 
     product_tile    8 rows x 1 or 2 registers of a matrix product
-    table_tile      product_tile whose rows of the right matrix stand at the places of a table; thin_tile: of 1 row x 8 registers
+    table_tile      product_tile whose rows of the right matrix stand at the places of a table; low_tile: of 4 rows x 4 registers;
+                    thin_tile: of 1 row x 8
     inner_tile      8 (or 1) x 3 inner products of long runs; sum_register adds up what they leave
     load_panels     runs from many places, cut into pieces of 2 registers and laid together (product.py's panels)
     copy_rows       neighbouring numbers of each row of an image, or every second one, by whole registers
@@ -599,7 +600,8 @@ copy_rows_1, copy_rows_2 = _copy_rows_of(1), _copy_rows_of(2)
 put_run_1, put_run_2, put_pairs = _put_run_of(1, 1), _put_run_of(2, 1), _put_run_of(2, 2)
 gather_run = _gather_run if numba.config.DISABLE_JIT else _gather_run_llvm
 product_tile_1, product_tile_2 = _product_tile_of(1), _product_tile_of(2)
-table_tile, thin_tile, at = _table_tile_of(2, ROWS), _table_tile_of(8, 1), _at if numba.config.DISABLE_JIT else _at_llvm
+table_tile, low_tile, thin_tile = _table_tile_of(2, ROWS), _table_tile_of(4, ROWS // 2), _table_tile_of(8, 1)
+at = _at if numba.config.DISABLE_JIT else _at_llvm
 inner_tile_1, inner_tile_rows = _inner_tile_of(1), _inner_tile_of(ROWS)
 sum_register = _sum_register if numba.config.DISABLE_JIT else _sum_register_llvm
 
