@@ -2,9 +2,9 @@
 
 What has no gradient (anchors, NMS, matching, sampling, cutting out mask targets) is done by the very functions of the NumPy model, on both
 sides: the twin then trains on the same anchors and regions and reaches the same losses, and where our selection is quick, torch is the one
-who gains. The gradient goes down to the pixels on both sides, because our backward always does; training in torch would leave that out,
-which saves FCN 3 to 4 % of its step, the detectors 1 %. The regions are constants on both sides. RoI Align is torchvision's where it is
-installed. torch is imported inside functions only.
+who gains. Our backward always goes down to the pixels; a twin leaves that out, as training in torch does, which saves FCN 3 to 4 % of its
+step, the detectors 1 %. The regions are constants on both sides. RoI Align is torchvision's where it is installed. torch is imported
+inside functions only.
 
 Shapes here: as in models/; P_l (N, C, H_l, W_l).
 """
@@ -26,7 +26,12 @@ def make_twin(model):
 
 
 class Twin:
-    """What all twins share. p: {dotted name: tensor}, named as the NumPy model's parameters are; buffers likewise."""
+    """What all twins share. p: {dotted name: tensor}, named as the NumPy model's parameters are; buffers likewise.
+
+    to_pixels: whether the images get a gradient too, at `pixels.grad`.
+    """
+
+    to_pixels = False
 
     def __init__(self, model):
         import torch
@@ -58,8 +63,7 @@ class Twin:
 
     # ------------------------------------------------------------------------------------------------------------ layers by name
     def images(self, images):
-        self.pixels = self.torch.from_numpy(images)
-        self.pixels.requires_grad_(self.torch.is_grad_enabled())
+        self.pixels = self.torch.from_numpy(images).requires_grad_(self.to_pixels)
         return (self.pixels - MEAN) / SPREAD
 
     def conv(self, x, name, stride=1):

@@ -39,6 +39,7 @@ def test_a_twin_has_the_same_losses_gradients_and_predictions(name):
     model.astype(np.float64)                                             # in float32 a ReLU near its kink may fall on either side
     batch.images = batch.images.astype(np.float64)
     twin = twins.make_twin(model)
+    twin.to_pixels = True
     losses, cache = model.forward(batch.images, batch.targets, batch.sizes, rng=np.random.default_rng(7))
     dimages, grads = model.backward(dict.fromkeys(losses, 1.0), cache)
     theirs = twin.losses(batch.images, batch.targets, batch.sizes, np.random.default_rng(7))
@@ -48,6 +49,7 @@ def test_a_twin_has_the_same_losses_gradients_and_predictions(name):
     for key, grad in {"images": dimages, **tree.flatten(grads)}.items():
         expected = tensors[key].grad.numpy()
         np.testing.assert_allclose(grad, expected, rtol=0, atol=1e-8 * max(abs(expected).max(), 1), err_msg=key)
+    twin.to_pixels = False
     for ours, found in zip(model.predict(batch.images, batch.sizes), twin.predict(batch.images, batch.sizes), strict=True):
         if name == "fcn":
             np.testing.assert_array_equal(ours, found)
