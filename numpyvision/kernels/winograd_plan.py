@@ -14,8 +14,8 @@ PANEL = 2 * LANES
 OUT, IN, POINTS = 4, 6, 36                       # side of a tile of outputs, of inputs; number of points
 FEW, MANY = 96, 128 * 128                        # few tiles, many pairs of channels: then tasks share out the filters
 PIECE = 64                                       # then, channels of x at a time
-BLOCK = 48                                       # tiles in a block, otherwise
-SMALL = 32 * 64                                  # pairs of channels: their U is sooner computed by each task than shared
+SMALL = 128 * 128                                # pairs of channels: their U is sooner computed by each task than shared
+BLOCK, LARGE_BLOCK = 32, 64                      # tiles in a block, otherwise; with more pairs than SMALL, so as to read U less often
 
 # How the tiles lie in x (side IN) or out (side OUT).
 Image = namedtuple("Image", "channels height width top left side planes places")
@@ -34,9 +34,10 @@ def plan(x_shape, F, py, px, threads, dw):
     th, tw = -(-Ho // OUT), -(-Wo // OUT)
     few = N * th * tw <= (FEW if dw else FEW * max(1, C * F // MANY))
     slices, sharers = (min(threads, F // LANES), 1) if few else (0, threads)
-    R, Q, down, across = _strips(th, tw, max(ROWS, min(BLOCK, -(-N * th * tw // threads))))
+    block = BLOCK if C * F <= SMALL else LARGE_BLOCK
+    R, Q, down, across = _strips(th, tw, max(ROWS, min(block, -(-N * th * tw // threads))))
     strips = N * down * across
-    per_block = max(1, (FEW if few else BLOCK) // (R * Q))
+    per_block = max(1, (FEW if few else block) // (R * Q))
     per_block = -(-strips // (-(-strips // (per_block * sharers)) * sharers))      # as many blocks for every thread, all of one size
     per_block = strips if dw and few else per_block                                # one block: its sums are the result
     blocks = -(-strips // per_block)
