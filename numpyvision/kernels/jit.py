@@ -84,6 +84,11 @@ def jit_parallel(function):
     return _njit(function, parallel=ONLY_PRANGE, fastmath=FASTMATH)
 
 
+def num_threads():
+    """numba.get_num_threads without its two locks, which take longer than a small loop."""
+    return getattr(parallel, "_get_num_threads", numba.get_num_threads)()             # it is there once the threads have been started
+
+
 def alone_below(size):
     """Above `@jit_parallel`: the calling thread works alone where the first argument has fewer numbers than `size`.
 
@@ -95,8 +100,7 @@ def alone_below(size):
         def call(x, *others):
             if x.size >= size:
                 return kernel(x, *others)
-            # numba's own without its two locks, which take longer than a small loop; they are there once its threads have been started
-            threads = getattr(parallel, "_get_num_threads", numba.get_num_threads)()
+            threads = num_threads()
             if threads == 1:
                 return kernel(x, *others)
             use = getattr(parallel, "_set_num_threads", numba.set_num_threads)

@@ -23,12 +23,11 @@ Shapes here: N images, G groups, F channels out, T taps; a *run* is a row of nei
 from collections import namedtuple
 from functools import lru_cache
 
-import numba
 import numpy as np
 from numba import prange
 
 from numpyvision.kernels import vector
-from numpyvision.kernels.jit import jit, jit_parallel
+from numpyvision.kernels.jit import jit, jit_parallel, num_threads
 from numpyvision.kernels.workspace import workspace
 
 ROWS, load_panels, at = vector.ROWS, vector.load_panels, vector.at
@@ -64,7 +63,7 @@ def sums_of_runs(x, w, step, bias, offsets, products, starts, groups, width, out
     if min(p.channels for p in products) < high:                  # fewer rows than a tile has: fill up with zeros
         w, bias, products = _fill_up(w, step, bias, products, groups, high)
         step = 1
-    table, tiles, cut = _plan(products, width, N * groups, high, tile, numba.get_num_threads())
+    table, tiles, cut = _plan(products, width, N * groups, high, tile, num_threads())
     work = workspace("product", cut.workers * cut.size, x.dtype)
     step = step if products[0].T else 1
     source = Source(*x.shape[1:], width, int(offsets.max(initial=0)), step)

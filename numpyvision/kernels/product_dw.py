@@ -16,12 +16,11 @@ Shapes here: N images, G groups, F channels out, T taps; a *run* is a row of nei
 """
 from collections import namedtuple
 
-import numba
 import numpy as np
 from numba import prange
 
 from numpyvision.kernels import vector
-from numpyvision.kernels.jit import jit, jit_parallel
+from numpyvision.kernels.jit import jit, jit_parallel, num_threads
 from numpyvision.kernels.workspace import workspace
 
 ROWS, product_tile, flush_denormals, turn_tile = vector.ROWS, vector.product_tile_2, vector.flush_denormals, vector.turn_tile
@@ -57,7 +56,7 @@ def products_of_runs(d, x, offsets, groups, length, rows=1, step=0):
     offsets = np.concatenate([offsets, np.repeat(offsets[-1:], -T % width)])         # fill up to whole tiles; cut off when copied out
     source = Runs(*x.shape[1:], length, offsets, int(offsets.max()), T, groups, rows, step)
     blocks = -(-per_group // high)
-    workers = min(numba.get_num_threads(), groups * blocks * (len(offsets) // width))
+    workers = min(num_threads(), groups * blocks * (len(offsets) // width))
     most = COLUMNS if inner else max(1, TILES // blocks) * blocks                    # tiles at once
     size = most * 3 * high * lanes if inner else (most * ROWS + DEPTH) * width
     work, flat = workspace("product", workers * size, x.dtype), (d.reshape(-1), x.reshape(-1), dw.reshape(-1))

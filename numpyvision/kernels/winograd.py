@@ -22,13 +22,12 @@ to the points, multiplies, and forgets them. `winograd_plan.py` decides.
 
 Shapes here: N images, C and F channels in and out, th x tw tiles an image; U (36, C, F) filters at the points, in panels of 2 registers.
 """
-import numba
 import numpy as np
 from numba import prange
 
 from numpyvision.kernels import vector
 from numpyvision.kernels import winograd_plan as planning
-from numpyvision.kernels.jit import jit, jit_parallel
+from numpyvision.kernels.jit import jit, jit_parallel, num_threads
 from numpyvision.kernels.winograd_plan import IN, LANES, OUT, PANEL, PIECE, POINTS, ROWS
 from numpyvision.kernels.workspace import workspace
 
@@ -81,7 +80,7 @@ def conv2d_dx(dout, w, padding):
 def conv2d_dw(dout, x, padding):
     """Gradient to w: dout (N, F, Ho, Wo), x (N, C, H, W) -> (F, C, 3, 3)."""
     F, C = dout.shape[1], x.shape[1]
-    source, target, plan = planning.plan(x.shape, F, *padding, numba.get_num_threads(), True)
+    source, target, plan = planning.plan(x.shape, F, *padding, num_threads(), True)
     dw, sums = np.empty((F, C, 3, 3), np.float32), NOTHING if plan.slices else workspace("points", plan.tasks * POINTS * plan.u_step)
     rest = x.reshape(-1), dout.reshape(-1), sums, dw.reshape(-1), NOTHING, workspace("blocks", plan.tasks * plan.size)
     _spread(SLICE_WEIGHTS if plan.slices else PRODUCTS, plan.tasks, *rest, source, target, planning.TAPS_OUT, plan)
@@ -92,7 +91,7 @@ def conv2d_dw(dout, x, padding):
 
 def _convolve(x, w, bias, taps, padding):
     """The forward sum, its filters read from w through `taps`."""
-    source, target, plan = planning.plan(x.shape, len(bias), *padding, numba.get_num_threads(), False)
+    source, target, plan = planning.plan(x.shape, len(bias), *padding, num_threads(), False)
     out = np.empty((len(x), len(bias), target.height, target.width), np.float32)
     U = NOTHING if plan.slices else workspace("points", (plan.tasks if plan.alone else 1) * POINTS * plan.u_step)
     rest = x.reshape(-1), out.reshape(-1), U, w.reshape(-1), bias, workspace("blocks", plan.tasks * plan.size), source, target, taps, plan
