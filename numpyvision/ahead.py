@@ -68,13 +68,12 @@ def add_maps():
     activation.add(BOXES, BOXES)
 
 
-def update_weights():
-    """A step of each optimiser, with the gradients' norm."""
+def update_weights(kind):
+    """A step of an optimiser, with the gradients' norm."""
     from numpyvision.training import optim
     grads = {"w": np.ones((2, 2), np.float32)}
     optim.clip_grad_norm(grads, 1.0)
-    for kind in (optim.SGD, optim.AdamW):
-        kind({"w": np.ones((2, 2), np.float32)}, lr=0.1).step(grads)
+    getattr(optim, kind)({"w": np.ones((2, 2), np.float32)}, lr=0.1).step(grads)
 
 
 def draw_scene():
@@ -105,12 +104,14 @@ ROWS = {
     "add": add_maps,
     "relu": [case("relu", x=distinct(2, 3, 4, 5)), case("relu", x=distinct(4, 5))],
     "linear": [case("linear", x=randn(3, 5), w=randn(5, 4), b=randn(4))],                         # the loops of "any convolution"
-    "optimiser": update_weights,
+    "SGD": lambda: update_weights("SGD"),
+    "AdamW": lambda: update_weights("AdamW"),
 }
-EVERY_MODEL = {"any convolution", "3x3 convolution", "norm", "relu", "add", "scene", "optimiser"}
-REGIONS = {"roi_align", "linear", "cross-entropy", "sigmoid_bce", "smooth_l1", "boxes", "upsample_nearest"}
-MAPS = {"max_pool2d", "cross-entropy of maps"}
-MORE = {"classifier": {"linear", "cross-entropy", "global_avg_pool"}, "sliding_window": {"linear", "cross-entropy", "max_pool2d"},
+EVERY_MODEL = {"any convolution", "3x3 convolution", "norm", "relu", "add", "scene"}
+REGIONS = {"SGD", "roi_align", "linear", "cross-entropy", "sigmoid_bce", "smooth_l1", "boxes", "upsample_nearest"}
+MAPS = {"AdamW", "max_pool2d", "cross-entropy of maps"}
+MORE = {"classifier": {"SGD", "linear", "cross-entropy", "global_avg_pool"},
+        "sliding_window": {"SGD", "linear", "cross-entropy", "max_pool2d"},
         "fcn": MAPS, "deconvnet": MAPS | {"max_unpool2d"},
         **dict.fromkeys(["slow_rcnn", "fast_rcnn"], REGIONS | {"selective search"}),
         **dict.fromkeys(["faster_rcnn", "keypoint_rcnn"], REGIONS), **dict.fromkeys(["mask_rcnn", "joint_rcnn"], REGIONS | {"masks"})}

@@ -52,7 +52,7 @@ def softmax_cross_entropy_rows(logits, labels, ignore_index):
             for i in range(len(block)):
                 column[i] = block[i, k]
         _softmax_parts(turned, slice(0, len(block)), largest[rows], total[rows])
-        more = _add_labels(turned, 0, labels[rows], ignore_index, largest[rows], total[rows])
+        more = _add_labels(turned, np.int64(0), labels[rows], ignore_index, largest[rows], total[rows])
         loss, valid, wrong = loss + more[0], valid + more[1], wrong + more[2]
     return loss, valid, wrong, largest, total
 

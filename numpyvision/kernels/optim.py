@@ -20,16 +20,17 @@ FEW = 4                                 # fewer pieces than this are not worth a
 def sgd(counts, addresses, decay, numbers, nesterov):
     """numbers: lr, momentum."""
     for k in prange(counts.size):
-        p, g, v = _piece(0, k, counts, addresses, decay), _piece(1, k, counts, addresses, decay), _piece(2, k, counts, addresses, decay)
+        p, g = _piece(addresses[0, k], counts[k], decay), _piece(addresses[1, k], counts[k], decay)
+        v = _piece(addresses[2, k], counts[k], decay)
         flush_denormals(True)                                         # a state without gradients decays into them: 20 times as slow
         _sgd(p, g, v, numbers[0], numbers[1], decay[k], nesterov)
         flush_denormals(False)
 
 
 @jit
-def _piece(slot, k, counts, addresses, like):
-    """Piece k of p (slot 0), of g (1) or of a state (2, 3): an array of `like`'s dtype on the parameter's own memory."""
-    return carray(pointer_to(addresses[slot, k], like), counts[k])
+def _piece(address, count, like):
+    """A piece of p, of g or of a state: an array of `like`'s dtype on the parameter's own memory."""
+    return carray(pointer_to(address, like), count)
 
 
 @jit
@@ -46,8 +47,8 @@ def _sgd(p, g, v, lr, momentum, decay, nesterov):
 def adam(counts, addresses, decay, shrink, numbers):
     """numbers: see _adam. p is multiplied by shrink (K,) first."""
     for k in prange(counts.size):
-        p, g = _piece(0, k, counts, addresses, decay), _piece(1, k, counts, addresses, decay)
-        m, v = _piece(2, k, counts, addresses, decay), _piece(3, k, counts, addresses, decay)
+        p, g = _piece(addresses[0, k], counts[k], decay), _piece(addresses[1, k], counts[k], decay)
+        m, v = _piece(addresses[2, k], counts[k], decay), _piece(addresses[3, k], counts[k], decay)
         flush_denormals(True)
         _adam(p, g, m, v, numbers, decay[k], shrink[k])
         flush_denormals(False)

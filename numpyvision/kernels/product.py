@@ -225,7 +225,8 @@ def _load_upright(w, w0, columns, t0, t1, b0, b1, rows, work, upright, tile):
     for b in range(b0, b1, tile // ROWS):
         begin = w0 + first_of(b, rows, ROWS)
         near_end = begin + columns[t1 - 1] + tile > len(w)
-        _load_strip(w, begin, near_end, columns, t0, t1 - t0, columns, 0, 1, work, _in_upright(b, b0, rows, upright, tile), tile)
+        _load_strip(w, begin, near_end, columns, t0, t1 - t0, columns, np.int64(0), np.int64(1), work,         # 0 would be compiled anew
+                    _in_upright(b, b0, rows, upright, tile), tile)
 
 
 @jit

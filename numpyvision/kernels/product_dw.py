@@ -60,12 +60,23 @@ def products_of_runs(d, x, offsets, groups, length, rows=1, step=0):
     most = COLUMNS if inner else max(1, TILES // blocks) * blocks                    # tiles at once
     size = most * 3 * high * lanes if inner else (most * ROWS + DEPTH) * width
     work, flat = workspace("product", workers * size, x.dtype), (d.reshape(-1), x.reshape(-1), dw.reshape(-1))
-    if inner:
-        places = np.minimum(np.arange(high), per_group - 1) * Pd                     # fewer channels than rows: the last again
-        _inner_loop(*flat, work, N, Pd, source, np.concatenate([places, offsets]), high, lanes, size, workers)
-    else:
-        _panels_loop(*flat, work, N, Pd, source, np.arange(lanes) * width, np.zeros(width, x.dtype), most, size, workers)
+    rows_of_d = np.minimum(np.arange(high), per_group - 1) * Pd                      # fewer channels than rows: the last again
+    places = np.concatenate([rows_of_d, offsets]) if inner else np.arange(lanes) * width
+    _products_loop(inner, *flat, work, N, Pd, source, places, np.zeros(width, x.dtype), high, lanes, most, size, workers)
     return dw
+
+
+@jit_parallel
+def _products_loop(inner, d, x, dw, work, N, plane, source, places, zeros, high, lanes, most, size, workers):
+    """Both ways to find dw in one loop, because compiling a parallel loop takes a second. places, zeros: see there."""
+    for k in prange(workers):
+        worker = np.int64(k)                                                         # prange counts in unsigned numbers
+        flush_denormals(True)
+        if inner:
+            _share_of_columns(worker, workers, d, x, dw, work, N, plane, source, places, high, lanes, size)
+        else:
+            _share_of_panels(worker, workers, d, x, dw, work, N, plane, source, places, zeros, most, size)
+        flush_denormals(False)
 
 
 @jit
@@ -75,23 +86,19 @@ def first_row(block, rows, per_group):
 
 
 # ---------------------------------------------------------------------------------------------------------------- panels
-@jit_parallel
-def _panels_loop(d, x, dw, work, N, plane, source, upright, zeros, most, size, workers):
-    """The list: blocks of one panel, then of the next, group after group."""
+@jit
+def _share_of_panels(worker, workers, d, x, dw, work, N, plane, source, upright, zeros, most, size):
+    """One worker's share of the list: blocks of one panel, then of the next, group after group."""
     per_group, panels = len(dw) // source.taps // source.groups, len(source.offsets) // len(zeros)
     blocks = -(-per_group // ROWS)
     tiles = source.groups * panels * blocks
-    for k in prange(workers):
-        worker = np.int64(k)                                                         # prange counts in unsigned numbers
-        flush_denormals(True)
-        tile, end = tiles * worker // workers, tiles * (worker + 1) // workers
-        while tile < end:
-            g = tile // (panels * blocks)
-            first = g * panels * blocks
-            stop = min(end, first + panels * blocks, tile // blocks * blocks + most)
-            _add_panels(g, tile - first, stop - first, d, x, dw, work, worker * size, N, plane, source, upright, zeros)
-            tile = stop
-        flush_denormals(False)
+    tile, end = tiles * worker // workers, tiles * (worker + 1) // workers
+    while tile < end:
+        g = tile // (panels * blocks)
+        first = g * panels * blocks
+        stop = min(end, first + panels * blocks, tile // blocks * blocks + most)
+        _add_panels(g, tile - first, stop - first, d, x, dw, work, worker * size, N, plane, source, upright, zeros)
+        tile = stop
 
 
 @jit
@@ -141,23 +148,19 @@ def _turn_panel(x, run, source, t0, count, work, panel, upright, width):
 
 
 # ---------------------------------------------------------------------------------------------------------------- inner products
-@jit_parallel
-def _inner_loop(d, x, dw, work, N, plane, source, places, high, lanes, size, workers):
-    """The list: columns of 3 taps of one block, then of the next, group after group."""
+@jit
+def _share_of_columns(worker, workers, d, x, dw, work, N, plane, source, places, high, lanes, size):
+    """One worker's share of the list: columns of 3 taps of one block, then of the next, group after group."""
     per_group, columns = len(dw) // source.taps // source.groups, len(source.offsets) // 3
     blocks = -(-per_group // high)
     tiles = source.groups * blocks * columns
-    for k in prange(workers):
-        worker = np.int64(k)
-        flush_denormals(True)
-        tile, end = tiles * worker // workers, tiles * (worker + 1) // workers
-        while tile < end:
-            block, c0 = tile // columns, tile % columns
-            c1 = min(columns, c0 + COLUMNS, c0 + end - tile)
-            f = block // blocks * per_group + first_row(block % blocks, high, per_group)
-            _add_inner_products(block // blocks, f, c0, c1, d, x, dw, work, worker * size, N, plane, source, places, high, lanes)
-            tile += c1 - c0
-        flush_denormals(False)
+    tile, end = tiles * worker // workers, tiles * (worker + 1) // workers
+    while tile < end:
+        block, c0 = tile // columns, tile % columns
+        c1 = min(columns, c0 + COLUMNS, c0 + end - tile)
+        f = block // blocks * per_group + first_row(block % blocks, high, per_group)
+        _add_inner_products(block // blocks, f, c0, c1, d, x, dw, work, worker * size, N, plane, source, places, high, lanes)
+        tile += c1 - c0
 
 
 @jit

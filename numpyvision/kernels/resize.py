@@ -1,8 +1,9 @@
-"""Upsampling loops: nearest neighbour by a whole factor, and any separable resampling. One plane (n, c) is one turn of `prange`.
+"""Upsampling loops: nearest neighbour by a whole factor, and any separable resampling.
 
 Shapes here: x (N, C, H, W), out (N, C, Ho, Wo); s a whole factor; T taps, the neighbouring cells that one output reads along an axis.
-Nearest by factor 2, the feature pyramid's, has a loop of its own that LLVM vectorises. Everything else goes through `resample`: along
-each axis, output q is the sum over t < T of weight[q, t] * x[first[q] + t]. The gradient is such a sum too, with the table transposed.
+Nearest by factor 2, the feature pyramid's, has a loop of its own that LLVM vectorises, on one thread: a second would save microseconds in a
+step, and cost a first run a second of compiling. Everything else goes through `resample`, one plane (n, c) a turn of `prange`: along each
+axis, output q is the sum over t < T of weight[q, t] * x[first[q] + t]. The gradient is such a sum too, with the table transposed.
 """
 from functools import lru_cache
 
@@ -14,12 +15,12 @@ from numpyvision.kernels.jit import jit, jit_parallel
 EDGE = 4                                # cells at either end of an axis that may be read in another way than those between
 
 
-@jit_parallel
+@jit
 def upsample_nearest(x, s):
     """Every pixel becomes an s x s block of itself."""
     N, C, H, W = x.shape
     out = np.empty((N, C, s * H, s * W), x.dtype)
-    for plane in prange(N * C):
+    for plane in range(N * C):
         n, c = plane // C, plane % C
         for h in range(H):
             row = x[n, c, h]
@@ -37,13 +38,13 @@ def upsample_nearest(x, s):
     return out
 
 
-@jit_parallel
+@jit
 def upsample_nearest_backward(dout, s):
     """Every pixel gathers the gradient of its s x s block: (N, C, s*H, s*W) -> (N, C, H, W)."""
     N, C = dout.shape[:2]
     H, W = dout.shape[2] // s, dout.shape[3] // s
     dx = np.empty((N, C, H, W), dout.dtype)
-    for plane in prange(N * C):
+    for plane in range(N * C):
         n, c = plane // C, plane % C
         column = np.empty(s * W, dout.dtype)
         for h in range(H):
