@@ -30,7 +30,7 @@ def matmul_bt(A, B):
         return np.zeros((M, J), A.dtype)
     depth = PIECE if K % PIECE == 0 else K
     pieces = np.ascontiguousarray(A.reshape(M, K // depth, depth).swapaxes(0, 1))     # as images of `depth` pixels, one after the other
-    return product_dw.products_of_runs(pieces, B.reshape(-1, 1, depth), np.arange(J) * K, 1, depth)
+    return product_dw.products_of_runs(pieces, B.reshape(-1, 1, depth), product.steps(J, K), 1, depth)
 
 
 def _product(A, step, M, B):
@@ -39,5 +39,5 @@ def _product(A, step, M, B):
     out = np.empty((1, M, 1, J), B.dtype)
     if out.size:
         products = (product.Product(1, J, M, 0, 0, K, 0, 1),)
-        product.sums_of_runs(B[None], A, step, None, np.arange(K) * J, products, np.arange(M) * J, 1, J, out)
+        product.sums_of_runs(B[None], A, step, None, product.steps(K, J), products, product.steps(M, J), 1, J, out)
     return out[0, :, 0]

@@ -202,8 +202,8 @@ def _sum_strip(task, x, w, begin, out, work, sums, products, offsets, columns, p
 
 @jit
 def first_of(block, rows, high):
-    """The last block steps back, so as not to run over: it makes a few rows a second time, in a place of its own."""
-    return min(block * high, rows - high)
+    """The last block of `high` rows steps back, so as not to run over: it makes a few rows a second time."""
+    return max(0, min(block * high, rows - high))
 
 
 @jit

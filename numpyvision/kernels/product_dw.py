@@ -21,6 +21,7 @@ from numba import prange
 
 from numpyvision.kernels import vector
 from numpyvision.kernels.jit import jit, jit_parallel, num_threads
+from numpyvision.kernels.product import first_of, steps
 from numpyvision.kernels.workspace import workspace
 
 ROWS, product_tile, flush_denormals, turn_tile = vector.ROWS, vector.product_tile_2, vector.flush_denormals, vector.turn_tile
@@ -61,7 +62,7 @@ def products_of_runs(d, x, offsets, groups, length, rows=1, step=0):
     size = most * 3 * high * lanes if inner else (most * ROWS + DEPTH) * width
     work, flat = workspace("product", workers * size, x.dtype), (d.reshape(-1), x.reshape(-1), dw.reshape(-1))
     rows_of_d = np.minimum(np.arange(high), per_group - 1) * Pd                      # fewer channels than rows: the last again
-    places = np.concatenate([rows_of_d, offsets]) if inner else np.arange(lanes) * width
+    places = np.concatenate([rows_of_d, offsets]) if inner else steps(lanes, width)
     _products_loop(inner, *flat, work, N, Pd, source, places, np.zeros(width, x.dtype), high, lanes, most, size, workers)
     return dw
 
@@ -77,12 +78,6 @@ def _products_loop(inner, d, x, dw, work, N, plane, source, places, zeros, high,
         else:
             _share_of_panels(worker, workers, d, x, dw, work, N, plane, source, places, zeros, most, size)
         flush_denormals(False)
-
-
-@jit
-def first_row(block, rows, per_group):
-    """The last block steps back, so as not to run over: it makes a few rows a second time."""
-    return max(0, min(block * rows, per_group - rows))
 
 
 # ---------------------------------------------------------------------------------------------------------------- panels
@@ -116,7 +111,7 @@ def _add_panels(g, start, stop, d, x, dw, work, sums, N, plane, source, upright,
         for p in range(p0, p1):
             _turn_panel(x, run, source, p * width, count, work, panel, upright, width)
             for tile in range(max(start, p * blocks), min(stop, (p + 1) * blocks)):
-                f, o = g * per_group + first_row(tile - p * blocks, ROWS, per_group), sums + (tile - start) * ROWS * width
+                f, o = g * per_group + first_of(tile - p * blocks, per_group, ROWS), sums + (tile - start) * ROWS * width
                 before, s, s_row, to, at, row = work, o, width, work, o, width
                 if k == 0:
                     before, s, s_row = zeros, 0, 0
@@ -126,7 +121,7 @@ def _add_panels(g, start, stop, d, x, dw, work, sums, N, plane, source, upright,
     last = T // width * width
     if p1 * width > T:                                                               # the last panel is only partly there
         for tile in range(max(start, (p1 - 1) * blocks), stop):
-            f, o = g * per_group + first_row(tile - (p1 - 1) * blocks, ROWS, per_group), sums + (tile - start) * ROWS * width
+            f, o = g * per_group + first_of(tile - (p1 - 1) * blocks, per_group, ROWS), sums + (tile - start) * ROWS * width
             for m in range(ROWS):
                 for t in range(last, T):
                     dw[(f + m) * T + t] = work[o + m * width + t - last]
@@ -158,7 +153,7 @@ def _share_of_columns(worker, workers, d, x, dw, work, N, plane, source, places,
     while tile < end:
         block, c0 = tile // columns, tile % columns
         c1 = min(columns, c0 + COLUMNS, c0 + end - tile)
-        f = block // blocks * per_group + first_row(block % blocks, high, per_group)
+        f = block // blocks * per_group + first_of(block % blocks, per_group, high)
         _add_inner_products(block // blocks, f, c0, c1, d, x, dw, work, worker * size, N, plane, source, places, high, lanes)
         tile += c1 - c0
 

@@ -112,11 +112,12 @@ class _Emit:
         self.scalar, self.itemsize = (ir.FloatType(), 4) if dtype == types.float32 else (ir.DoubleType(), 8)
         self.lanes = _REGISTER_BYTES // self.itemsize
         self.vector = ir.VectorType(self.scalar, self.lanes)
-        self.name = name = f"v{self.lanes}f{8 * self.itemsize}"
-        self._fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(self.vector, [self.vector] * 3), f"llvm.fma.{name}")
-        some = [self.vector.as_pointer(), ir.IntType(32), ir.VectorType(ir.IntType(1), self.lanes), self.vector]
-        self._load_some = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(self.vector, some), f"llvm.masked.load.{name}.p0{name}")
+        self.name = f"v{self.lanes}f{8 * self.itemsize}"
+
+    def call(self, name, result, *arguments):
+        """One of LLVM's own functions, by its name behind "llvm."."""
+        kind = ir.FunctionType(result, [a.type for a in arguments])
+        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.{name}"), arguments)
 
     def pointer(self, array, index):
         return self.builder.gep(array, [index])
@@ -135,52 +136,50 @@ class _Emit:
         self.builder.store(value, self.builder.bitcast(p, self.vector.as_pointer()), align=self.itemsize)
 
     def everywhere(self, value):
-        """An integer in every lane."""
+        """One number in every lane."""
         kind, i32 = ir.VectorType(value.type, self.lanes), ir.IntType(32)
         empty = ir.Constant(kind, ir.Undefined)
         first = self.builder.insert_element(empty, value, i32(0))
         return self.builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(i32, self.lanes), [0] * self.lanes))
+
+    def broadcast(self, pointer):
+        """The number at the pointer in every lane."""
+        return self.everywhere(self.builder.load(pointer))
+
+    def registers(self, count):
+        """How many registers `count` numbers fill, the last one perhaps in part."""
+        return self.builder.sdiv(self.builder.add(count, _i64(self.lanes - 1)), _i64(self.lanes))
 
     def among(self, numbers, count):
         """A mask: the lanes whose number is less than count."""
         limit = self.everywhere(self.builder.trunc(count, ir.IntType(32)))
         return self.builder.icmp_signed("<", ir.Constant(limit.type, numbers), limit)
 
+    def before(self, count):
+        """A mask: the first `count` lanes, all if there are not so many."""
+        return self.among(list(range(self.lanes)), count)
+
     def store_some(self, value, mask, pointer, step=0):
         """The lanes of the mask, and nothing between them."""
-        i32, p = ir.IntType(32), self.builder.gep(pointer, [_i64(step * self.lanes)])
-        kind = ir.FunctionType(ir.VoidType(), [self.vector, self.vector.as_pointer(), i32, mask.type])
-        store = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.masked.store.{self.name}.p0")
-        self.builder.call(store, [value, self.builder.bitcast(p, self.vector.as_pointer()), i32(self.itemsize), mask])
+        place = self.builder.bitcast(self.builder.gep(pointer, [_i64(step * self.lanes)]), self.vector.as_pointer())
+        self.call(f"masked.store.{self.name}.p0", ir.VoidType(), value, place, ir.IntType(32)(self.itemsize), mask)
+
+    def load_some(self, pointer, mask):
+        """The lanes of the mask, zeros elsewhere; what lies there in memory is not touched."""
+        place = self.builder.bitcast(pointer, self.vector.as_pointer())
+        return self.call(f"masked.load.{self.name}.p0", self.vector, place, ir.IntType(32)(self.itemsize), mask, self.zero())
 
     def load_apart(self, pointer, step, mask):
         """Numbers from pointer on, `step` apart, into the lanes of the mask."""
-        b, i32 = self.builder, ir.IntType(32)
+        b = self.builder
         steps = self.everywhere(b.mul(step, _i64(self.itemsize)))
         places = b.add(self.everywhere(b.ptrtoint(pointer, _i64)), b.mul(steps, ir.Constant(steps.type, list(range(self.lanes)))))
-        pointers = ir.VectorType(pointer.type, self.lanes)
-        kind = ir.FunctionType(self.vector, [pointers, i32, mask.type, self.vector])
-        load = cgutils.get_or_insert_function(b.module, kind, f"llvm.masked.gather.{self.name}.v{self.lanes}p0")
-        return b.call(load, [b.inttoptr(places, pointers), i32(self.itemsize), mask, self.zero()])
-
-    def load_some(self, pointer, count):
-        """The first `count` numbers of a register, zeros behind; what lies there in memory is not touched."""
-        lane = ir.Constant(ir.VectorType(_i64, self.lanes), list(range(self.lanes)))
-        inside = self.builder.icmp_signed("<", lane, self._spread(count, _i64))
-        place = self.builder.bitcast(pointer, self.vector.as_pointer())
-        return self.builder.call(self._load_some, [place, ir.IntType(32)(self.itemsize), inside, self.zero()])
-
-    def broadcast(self, pointer, step=0):
-        """One number in every lane."""
-        return self._spread(self.builder.load(self.builder.gep(pointer, [_i64(step)])), self.scalar)
-
-    def _spread(self, value, scalar):
-        empty = ir.Constant(ir.VectorType(scalar, self.lanes), ir.Undefined)
-        first = self.builder.insert_element(empty, value, ir.Constant(ir.IntType(32), 0))
-        return self.builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes))
+        pointers = b.inttoptr(places, ir.VectorType(pointer.type, self.lanes))
+        return self.call(f"masked.gather.{self.name}.v{self.lanes}p0", self.vector, pointers, ir.IntType(32)(self.itemsize), mask,
+                         self.zero())
 
     def fma(self, a, b, c):
-        return self.builder.call(self._fma, [a, b, c])
+        return self.call(f"fma.{self.name}", self.vector, a, b, c)
 
     def sum(self, vector):
         """All lanes, added half to half."""
@@ -404,7 +403,7 @@ def _inner_tile_of(high):
             k, totals, close = e.loop(whole, totals)
             totals = close(add_products([e.load(e.pointer(run, mul(k, _i64(e.lanes)))) for run in runs], totals))
             _, totals, close = e.loop(builder.zext(builder.icmp_signed(">", left, _i64(0)), _i64), totals)       # what is no whole register
-            totals = close_rows(close(add_products([e.load_some(e.pointer(run, done), left) for run in runs], totals)))
+            totals = close_rows(close(add_products([e.load_some(e.pointer(run, done), e.before(left)) for run in runs], totals)))
             for k, total in enumerate(totals):
                 e.store(total, target, k)
             return context.get_dummy_value()
@@ -501,7 +500,7 @@ def _copy_rows_of(step):
             x, x0, x_row, rows, count, out, o0, o_row = _unpack(context, builder, signature, args)
             e = _Emit(builder, signature.args[0].dtype)
             first, target = e.pointer(x.data, x0), e.pointer(out.data, o0)
-            registers = builder.sdiv(builder.add(count, _i64(e.lanes - 1)), _i64(e.lanes))
+            registers = e.registers(count)
             r, _, close_rows = e.loop(rows, [])
             first, target = e.pointer(first, builder.mul(r, x_row)), e.pointer(target, builder.mul(r, o_row))
             k, _, close = e.loop(registers, [])
@@ -534,7 +533,7 @@ def _put_run_of(step, runs):
             x, x0, gap, count, out, o0 = _unpack(context, builder, signature, args)
             e = _Emit(builder, signature.args[0].dtype)
             first, target = e.pointer(x.data, x0), e.pointer(out.data, o0)
-            k, _, close = e.loop(builder.sdiv(builder.add(count, _i64(e.lanes - 1)), _i64(e.lanes)), [])
+            k, _, close = e.loop(e.registers(count), [])
             done = builder.mul(k, _i64(e.lanes))
             source, left = e.pointer(first, done), builder.sub(count, done)
             values = [e.load(source), e.load(e.pointer(source, gap) if runs == 2 else source)]
@@ -560,9 +559,9 @@ def _gather_run_llvm(typing, x, x0, step, count, out, o0):
         x, x0, step, count, out, o0 = _unpack(context, builder, signature, args)
         e = _Emit(builder, signature.args[0].dtype)
         first, target = e.pointer(x.data, x0), e.pointer(out.data, o0)
-        k, _, close = e.loop(builder.sdiv(builder.add(count, _i64(e.lanes - 1)), _i64(e.lanes)), [])
+        k, _, close = e.loop(e.registers(count), [])
         done = builder.mul(k, _i64(e.lanes))
-        mask = e.among(list(range(e.lanes)), builder.sub(count, done))
+        mask = e.before(builder.sub(count, done))
         e.store_some(e.load_apart(e.pointer(first, builder.mul(done, step)), step, mask), mask, e.pointer(target, done))
         close([])
         return context.get_dummy_value()
