@@ -32,7 +32,8 @@ from numpyvision.kernels.workspace import workspace
 
 ROWS, load_panels, at = vector.ROWS, vector.load_panels, vector.at
 table_tile, low_tile, thin_tile = vector.table_tile, vector.low_tile, vector.thin_tile
-flush_denormals, put_run_1, put_run_2, put_pairs = vector.flush_denormals, vector.put_run_1, vector.put_run_2, vector.put_pairs
+put_run_1, put_run_2, put_pairs, put_quads = vector.put_run_1, vector.put_run_2, vector.put_pairs, vector.put_quads
+flush_denormals = vector.flush_denormals
 DEPTH = 256             # rows of a panel at most: 256 x 32 float32 are 32 KiB, most of a first-level cache
 STRIP = 8               # panels of a task at most: they and their sums fill a share of the second-level cache
 BLOCKS = 64             # blocks of a task at most, for the same reason
@@ -250,6 +251,9 @@ def _store_tile(work, begin, starts, first, count, near, q0, q1, width, cols, ou
                 put_pairs(work, source, tile, c1 - c0, out, to)
             elif target.sx == 2:
                 put_run_2(work, source, 0, c1 - c0, out, to)
+            elif near % 4 == 0:
+                for k in range(0, near, 4):
+                    put_quads(work, source + k * tile, tile, c1 - c0, out, to + k, target.sx)
             else:
                 for k in range(near):
                     for i in range(c1 - c0):

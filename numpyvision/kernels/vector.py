@@ -12,6 +12,7 @@ functions, which also run in their place under NUMBA_DISABLE_JIT=1, so that a de
     copy_rows       neighbouring numbers of each row of an image, or every second one, by whole registers
     gather_run      every so manieth number, and not one number more
     put_run         a run into neighbouring places, or every second one, or two runs in turn, and not one number more
+    put_quads       four runs in turn: groups of four numbers, some way apart
     turn_tile       LANES runs of LANES numbers, transposed: planes of pixels become pixels of channels, and back
     flush_denormals numbers below 1e-38 count as 0 from now on, or no more: a multiplication with one takes a hundred times as long
     transform_tile  M @ x @ M.T of a small square x, a fixed small matrix M (Winograd's convolution)
@@ -64,6 +65,12 @@ def _put_run(x, x0, gap, count, out, o0, step, runs):
     """out[o0 + i*step + k] = x[x0 + k*gap + i], i < count, k < runs."""
     for k in range(runs):
         out[o0 + k:o0 + k + count * step:step] = x[x0 + k * gap:x0 + k * gap + count]
+
+
+def _put_quads(x, x0, gap, count, out, o0, step):
+    """out[o0 + i*step + k] = x[x0 + k*gap + i], i < count, k < 4."""
+    i, k = np.arange(count)[:, None], np.arange(4)
+    out[o0 + i * step + k] = x[x0 + k * gap + i]
 
 
 def _at(array, index):
@@ -133,7 +140,7 @@ class _Emit:
 
     def store(self, value, pointer, step=0):
         p = self.builder.gep(pointer, [_i64(step * self.lanes)])
-        self.builder.store(value, self.builder.bitcast(p, self.vector.as_pointer()), align=self.itemsize)
+        self.builder.store(value, self.builder.bitcast(p, value.type.as_pointer()), align=self.itemsize)
 
     def everywhere(self, value):
         """One number in every lane."""
@@ -238,6 +245,22 @@ class _Emit:
         for _ in range(n.bit_length() - 1):
             rows = [self.builder.shuffle_vector(rows[k], rows[k + n // 2], mask) for k in range(n // 2) for mask in masks]
         return rows
+
+    def quads(self, rows):
+        """Four registers dealt out: for each i < LANES, i and the i-th number of all four."""
+        n, w, b = self.lanes, max(self.lanes, 4), self.builder
+
+        def shuffled(x, y, pattern, count=w):
+            """Numbers of x and, behind them, of y: four by the pattern, then the four that stand 4 places further on, and so on."""
+            places = [place + k for k in range(0, count, 4) for place in pattern]
+            return b.shuffle_vector(x, y, ir.Constant(ir.VectorType(ir.IntType(32), count), places))
+
+        for k in range(0, min(n, 4), 2):
+            left, right = (shuffled(*pair, [k, k + n, k + 1, k + 1 + n]) for pair in (rows[:2], rows[2:]))
+            for i in (0, 1):
+                mixed = shuffled(left, right, [2 * i, 2 * i + 1, 2 * i + w, 2 * i + 1 + w])
+                for quarter in range(0, w, 4):
+                    yield quarter + k + i, shuffled(mixed, mixed, range(quarter, quarter + 4), 4)
 
     def loop(self, count, start):
         """Emit `for t in range(count): sums = body(t, sums)`: yields t and the sums held in registers; `close(new sums)` ends it."""
@@ -551,6 +574,40 @@ def _put_run_of(step, runs):
 
 
 @intrinsic
+def _put_quads_llvm(typing, x, x0, gap, count, out, o0, step):
+    i = types.int64
+    signature = types.void(x, i, i, i, out, i, i)
+
+    def emit(context, builder, signature, args):
+        x, x0, gap, count, out, o0, step = _unpack(context, builder, signature, args)
+        e, mul = _Emit(builder, signature.args[0].dtype), builder.mul
+        first, target = e.pointer(x.data, x0), e.pointer(out.data, o0)
+
+        def put(done, left):
+            """One register of each run: all of it, or `left` numbers."""
+            runs = [e.load(e.pointer(first, builder.add(done, mul(gap, _i64(k))))) for k in range(4)]
+            for i, quad in e.quads(runs):
+                place = e.pointer(target, mul(step, builder.add(done, _i64(i))))
+                if left is None:
+                    e.store(quad, place)
+                else:
+                    with builder.if_then(builder.icmp_signed("<", _i64(i), left)):
+                        e.store(quad, place)
+
+        whole = builder.sdiv(count, _i64(e.lanes))
+        done = mul(whole, _i64(e.lanes))
+        left = builder.sub(count, done)
+        k, _, close = e.loop(whole, [])
+        put(mul(k, _i64(e.lanes)), None)
+        close([])
+        with builder.if_then(builder.icmp_signed(">", left, _i64(0))):
+            put(done, left)
+        return context.get_dummy_value()
+
+    return signature, emit
+
+
+@intrinsic
 def _gather_run_llvm(typing, x, x0, step, count, out, o0):
     i = types.int64
     signature = types.void(x, i, i, i, out, i)
@@ -597,6 +654,7 @@ _has_bits = _features.get("sse2") and not numba.config.DISABLE_JIT
 flush_denormals = _flush_denormals_llvm if _has_bits else numba.njit(_leave_denormals)
 copy_rows_1, copy_rows_2 = _copy_rows_of(1), _copy_rows_of(2)
 put_run_1, put_run_2, put_pairs = _put_run_of(1, 1), _put_run_of(2, 1), _put_run_of(2, 2)
+put_quads = _put_quads if numba.config.DISABLE_JIT else _put_quads_llvm
 gather_run = _gather_run if numba.config.DISABLE_JIT else _gather_run_llvm
 product_tile_1, product_tile_2 = _product_tile_of(1), _product_tile_of(2)
 table_tile, low_tile, thin_tile = _table_tile_of(2, ROWS), _table_tile_of(4, ROWS // 2), _table_tile_of(8, 1)
