@@ -44,7 +44,7 @@ THIN = 3                # groups of fewer channels ("depthwise": of one) take ti
 Source = namedtuple("Source", "channels plane width far step")
 Target = namedtuple("Target", "channels plane row sy sx begin")              # how the pixels lie in out; begin: from row to row of the bias
 # How a product is cut into tasks. panels, blocks: of one at most; high, tile: rows and columns of a tile; size: of its workspace.
-Cut = namedtuple("Cut", "workers strips parts panels blocks high tile size")
+Cut = namedtuple("Cut", "workers strips parts panels blocks high tile lanes size")
 Product = namedtuple("Product", "rows cols channels first_row first T w0 near") # one matrix product of a group
 
 
@@ -64,7 +64,7 @@ def sums_of_runs(x, w, step, bias, offsets, products, starts, groups, width, out
     if min(p.channels for p in products) < high:                  # fewer rows than a tile has: fill up with zeros
         w, bias, products = _fill_up(w, step, bias, products, groups, high)
         step = 1
-    table, tiles, cut = _plan(products, width, N * groups, high, tile, num_threads())
+    table, tiles, cut = _plan(products, width, N * groups, high, tile, lanes, num_threads())
     work = workspace("product", cut.workers * cut.size, x.dtype)
     step = step if products[0].T else 1
     source = Source(*x.shape[1:], width, int(offsets.max(initial=0)), step)
@@ -82,29 +82,35 @@ def steps(count, step):
 
 
 @lru_cache(maxsize=512)
-def _plan(products, width, jobs, high, tile, threads):
-    """The products as a table, the first column of each of their tiles, and the cut.
-
-    A row of pixels has tiles of its own where that makes few more of them than one long run from the first pixel to the last, in which
-    a tile may go across the end of a row.
-    """
+def _plan(products, width, jobs, high, tile, lanes, threads):
+    """The products as a table, the first column of each of their tiles, and the cut."""
     tiles, table = [], []
     for p in products:
-        across = -(-p.cols // tile)
-        length = (p.rows - 1) * width + p.cols
-        if p.rows * across > 1.05 * length / tile + 1:
-            q = np.arange(0, length, tile)
-        else:
-            q = (np.arange(p.rows)[:, None] * width + np.arange(across) * tile).reshape(-1)
-        table.append([*p, sum(map(len, tiles)), len(q)])
-        tiles.append(np.append(q, length))
+        q, down = _tiles(p.rows, p.cols, width, tile, lanes)
+        table.append([*p, sum(map(len, tiles)), len(q), down])
+        tiles.append(np.append(q, (p.rows - 1) * width + p.cols))
     blocks = -(-max(p.channels for p in products) // high)
-    cut = cut_tasks(jobs * len(products), max(row[-1] for row in table), blocks, tile, threads, high)
+    cut = cut_tasks(jobs * len(products), max(row[-2] for row in table), blocks, tile, lanes, threads, high)
     return np.array(table), np.concatenate(tiles), cut
 
 
+def _tiles(rows, cols, width, tile, lanes):
+    """Where the tiles of an image of pixels begin, and how many rows of it each has; 0: none of its own.
+
+    A tile has `tile` pixels of one row or LANES of several, where that makes few more of them than one long run from the first pixel to
+    the last, in which a tile may go across the end of a row. The last rows step back, so as not to run over.
+    """
+    length, down = (rows - 1) * width + cols, tile // lanes
+    lines, blocks = rows * -(-cols // tile), -(-rows // down) * -(-cols // lanes)
+    if min(lines, blocks) > 1.05 * length / tile + 1:
+        return np.arange(0, length, tile), 0
+    if lines <= blocks or rows < down:
+        return (np.arange(rows)[:, None] * width + np.arange(0, cols, tile)).reshape(-1), 0
+    return (np.minimum(np.arange(0, rows, down), rows - down)[:, None] * width + np.arange(0, cols, lanes)).reshape(-1), down
+
+
 @lru_cache(maxsize=512)
-def cut_tasks(jobs, panels, blocks, tile, threads, high=ROWS):
+def cut_tasks(jobs, panels, blocks, tile, lanes, threads, high):
     """How `jobs` products of `panels` x `blocks` tiles are cut into tasks: strips of panels, parts of blocks.
 
     As few tasks as the cache allows, since each reads all of its piece of both matrices; but a few for every thread.
@@ -114,7 +120,7 @@ def cut_tasks(jobs, panels, blocks, tile, threads, high=ROWS):
     panels, blocks = -(-panels // strips), -(-blocks // parts)
     upright = -(-blocks * high // tile)
     size = blocks * high * panels * tile + (panels + upright) * DEPTH * tile          # sums, panels, those of w
-    return Cut(min(threads, jobs * strips * parts), strips, parts, panels, blocks, high, tile, size)
+    return Cut(min(threads, jobs * strips * parts), strips, parts, panels, blocks, high, tile, lanes, size)
 
 
 def _fill_up(w, step, bias, products, groups, high):
@@ -153,7 +159,8 @@ def _sum_strip(task, x, w, begin, out, work, sums, products, offsets, columns, p
     part, k = task % cut.parts, task // cut.parts % len(products)
     strip, job = task // (cut.parts * len(products)) % cut.strips, task // (cut.parts * len(products) * cut.strips)      # job: n, g
     cols, channels, first_row, first, T, w0 = products[k, 1], products[k, 2], products[k, 3], products[k, 4], products[k, 5], products[k, 6]
-    tile0, panels, width, tile, high = products[k, 8], products[k, 9], source.width, cut.tile, cut.high
+    tile0, panels, down, width, tile, high = products[k, 8], products[k, 9], products[k, 10], source.width, cut.tile, cut.high
+    gap, o_gap = (width, target.row) if down else (cut.lanes, cut.lanes)             # from register to register of a tile, in x and out
     near, padded = min(products[k, 7], high), max(channels, high)
     blocks, pieces, size = -(-padded // high), max(1, -(-T // DEPTH)), high * tile
     b0, b1 = blocks * part // cut.parts, blocks * (part + 1) // cut.parts
@@ -162,21 +169,21 @@ def _sum_strip(task, x, w, begin, out, work, sums, products, offsets, columns, p
     upright = panel + (p1 - p0) * DEPTH * tile
     run = (job // groups * source.channels + job % groups * (source.channels // groups)) * source.plane
     corner, regular = job * target.channels * target.plane, target.sx == 1 and target.sy == 1 and channels >= high
-    near_end = run + source.far + tiles[max(p0, p1 - 1)] + tile > len(x)
+    near_end = run + source.far + tiles[max(p0, p1 - 1)] + (tile // cut.lanes - 1) * gap + cut.lanes > len(x)
     copied = near_end or b1 - b0 > FEW
     for piece in range(pieces if p1 > p0 else 0):
         t0, t1, is_last = T * piece // pieces, T * (piece + 1) // pieces, piece == pieces - 1
         if copied:
-            _load_strip(x, run, near_end, offsets, first + t0, t1 - t0, tiles, p0, p1 - p0, work, panel, tile)
+            _load_strip(x, run, near_end, offsets, first + t0, t1 - t0, tiles, p0, p1 - p0, gap, work, panel, tile, cut.lanes)
         if source.step > 1:
-            _load_upright(w, w0, columns, t0, t1, b0, b1, padded, work, upright, tile)
+            _load_upright(w, w0, columns, t0, t1, b0, b1, padded, work, upright, tile, cut.lanes)
         for p in range(p0, p1):
             q, end = tiles[p], min(tiles[p] + tile, tiles[p + 1])
             c, row = q % width, q // width * target.row
-            inside = is_last and regular and c + tile <= cols                        # a tile in one row of out needs no copying
-            right, table = at(x, run + q), at(offsets, first + t0)
+            inside = is_last and regular and c + (cut.lanes if down else tile) <= cols                 # this tile needs no copying
+            right, table, apart = at(x, run + q), at(offsets, first + t0), gap
             if copied:
-                right, table = at(work, panel + (p - p0) * DEPTH * tile), at(places, 0)
+                right, table, apart = at(work, panel + (p - p0) * DEPTH * tile), at(places, 0), cut.lanes
             for b in range(b0, b1):
                 f = first_of(b, padded, high)
                 i = job % groups * padded + f
@@ -187,18 +194,18 @@ def _sum_strip(task, x, w, begin, out, work, sums, products, offsets, columns, p
                 before, before_row = at(work, o), tile
                 if piece == 0:
                     before, before_row = at(begin, i * target.begin), target.begin
-                to, to_row = at(work, o), tile
+                to, to_row, to_gap = at(work, o), tile, cut.lanes
                 if inside:
-                    to, to_row = at(out, corner + starts[first_row + f] + row + c), target.plane
+                    to, to_row, to_gap = at(out, corner + starts[first_row + f] + row + c), target.plane, o_gap
                 if high == 1:
-                    thin_tile(left, left_row, left_step, right, table, t1 - t0, before, before_row, to, to_row, work)
+                    thin_tile(left, left_row, left_step, right, table, apart, t1 - t0, before, before_row, to, to_row, to_gap, work)
                 elif high < ROWS:
-                    low_tile(left, left_row, left_step, right, table, t1 - t0, before, before_row, to, to_row, work)
+                    low_tile(left, left_row, left_step, right, table, apart, t1 - t0, before, before_row, to, to_row, to_gap, work)
                 else:
-                    table_tile(left, left_row, left_step, right, table, t1 - t0, before, before_row, to, to_row, work)
+                    table_tile(left, left_row, left_step, right, table, apart, t1 - t0, before, before_row, to, to_row, to_gap, work)
                 if is_last and not inside:
                     count = min(channels - f, high)
-                    _store_tile(work, o, starts, first_row + f, count, near, q, end, width, cols, out, corner, target, tile)
+                    _store_tile(work, o, starts, first_row + f, count, near, q, end, down, width, cols, out, corner, target, cut)
 
 
 @jit
@@ -208,26 +215,26 @@ def first_of(block, rows, high):
 
 
 @jit
-def _load_strip(x, begin, near_end, offsets, t0, count, tiles, p0, panels, work, panel, tile):
-    """panel[p, t, j] = x[begin + offsets[t0 + t] + tiles[p0 + p] + j]."""
+def _load_strip(x, begin, near_end, offsets, t0, count, tiles, p0, panels, gap, work, panel, tile, lanes):
+    """panel[p, t, j] = x[begin + offsets[t0 + t] + tiles[p0 + p] + j // LANES * gap + j % LANES]."""
     if not near_end:
-        load_panels(x, begin, offsets, t0, count, tiles, p0, panels, work, panel, DEPTH * tile)
+        load_panels(x, begin, offsets, t0, count, tiles, p0, panels, gap, work, panel, DEPTH * tile)
         return
     for p in range(panels):                                                          # near the end of x: number by number
         for t in range(count):
             for j in range(tile):
-                k = begin + offsets[t0 + t] + tiles[p0 + p] + j
+                k = begin + offsets[t0 + t] + tiles[p0 + p] + j // lanes * gap + j % lanes
                 work[panel + (p * DEPTH + t) * tile + j] = x[k] if k < len(x) else 0
 
 
 @jit
-def _load_upright(w, w0, columns, t0, t1, b0, b1, rows, work, upright, tile):
+def _load_upright(w, w0, columns, t0, t1, b0, b1, rows, work, upright, tile, lanes):
     """A w that lies on its side: the columns of its blocks b0 to b1 in panels, tile/ROWS blocks in each."""
     for b in range(b0, b1, tile // ROWS):
         begin = w0 + first_of(b, rows, ROWS)
         near_end = begin + columns[t1 - 1] + tile > len(w)
-        _load_strip(w, begin, near_end, columns, t0, t1 - t0, columns, np.int64(0), np.int64(1), work,         # 0 would be compiled anew
-                    _in_upright(b, b0, rows, upright, tile), tile)
+        _load_strip(w, begin, near_end, columns, t0, t1 - t0, columns, np.int64(0), np.int64(1), lanes, work,  # 0 would be compiled anew
+                    _in_upright(b, b0, rows, upright, tile), tile, lanes)
 
 
 @jit
@@ -238,23 +245,36 @@ def _in_upright(b, b0, rows, upright, tile):
 
 
 @jit
-def _store_tile(work, begin, starts, first, count, near, q0, q1, width, cols, out, corner, target, tile):
+def _store_tile(work, begin, starts, first, count, near, q0, q1, down, width, cols, out, corner, target, cut):
     """The sums of `count` rows for q0 <= q < q1 to their places in out; what ran across the end of a row of pixels is left behind."""
-    for r in range(q0 // width, (q1 - 1) // width + 1):
+    row, c = q0 // width, q0 % width
+    if down:
+        end = min(c + cut.lanes, cols)
+        for k in range(down):
+            _store_row(work, begin + k * cut.lanes, starts, first, count, near, row + k, c, end, out, corner, target, cut)
+        return
+    for r in range(row, (q1 - 1) // width + 1):
         c0, c1 = max(q0 - r * width, 0), min(q1 - r * width, cols)
-        for m in range(0, count, near):
-            source = begin + m * tile + r * width + c0 - q0
-            to = corner + starts[first + m] + r * target.sy * target.row + c0 * target.sx
-            if target.sx == 1:
-                put_run_1(work, source, 0, c1 - c0, out, to)
-            elif target.sx == 2 and near == 2:
-                put_pairs(work, source, tile, c1 - c0, out, to)
-            elif target.sx == 2:
-                put_run_2(work, source, 0, c1 - c0, out, to)
-            elif near % 4 == 0:
-                for k in range(0, near, 4):
-                    put_quads(work, source + k * tile, tile, c1 - c0, out, to + k, target.sx)
-            else:
-                for k in range(near):
-                    for i in range(c1 - c0):
-                        out[to + i * target.sx + k] = work[source + k * tile + i]
+        if c0 < c1:
+            _store_row(work, begin + r * width + c0 - q0, starts, first, count, near, r, c0, c1, out, corner, target, cut)
+
+
+@jit
+def _store_row(work, begin, starts, first, count, near, r, c0, c1, out, corner, target, cut):
+    """The sums of `count` rows for the pixels c0 <= c < c1 of row r."""
+    for m in range(0, count, near):
+        source = begin + m * cut.tile
+        to = corner + starts[first + m] + r * target.sy * target.row + c0 * target.sx
+        if target.sx == 1:
+            put_run_1(work, source, 0, c1 - c0, out, to)
+        elif target.sx == 2 and near == 2:
+            put_pairs(work, source, cut.tile, c1 - c0, out, to)
+        elif target.sx == 2:
+            put_run_2(work, source, 0, c1 - c0, out, to)
+        elif near % 4 == 0:
+            for k in range(0, near, 4):
+                put_quads(work, source + k * cut.tile, cut.tile, c1 - c0, out, to + k, target.sx)
+        else:
+            for k in range(near):
+                for i in range(c1 - c0):
+                    out[to + i * target.sx + k] = work[source + k * cut.tile + i]

@@ -40,12 +40,17 @@ def lanes(dtype):
     return _REGISTER_BYTES // np.dtype(dtype).itemsize
 
 
-def _load_panels(x, x0, offsets, t0, count, starts, s0, panels, out, o0, step):
-    """out[o0 + p*step + t*width + j] = x[x0 + offsets[t0 + t] + starts[s0 + p] + j], p < panels, t < count, j < width = 2*LANES."""
-    width = 2 * lanes(x.dtype)
-    places = x0 + offsets[t0:t0 + count, None] + np.arange(width)
+def _load_panels(x, x0, offsets, t0, count, starts, s0, panels, gap, out, o0, step):
+    """out[o0 + p*step + t*2*LANES + j*LANES + i] = x[x0 + offsets[t0 + t] + starts[s0 + p] + j*gap + i], p < panels, t < count, j < 2,
+    i < LANES."""
+    places = x0 + offsets[t0:t0 + count, None] + _columns(2, gap, x.dtype)
     for p in range(panels):
-        out[o0 + p * step:o0 + p * step + count * width] = x[places + starts[s0 + p]].reshape(-1)
+        out[o0 + p * step:o0 + p * step + places.size] = x[places + starts[s0 + p]].reshape(-1)
+
+
+def _columns(registers, gap, dtype):
+    """The places of a tile's columns: LANES neighbours, the next LANES a gap further on."""
+    return (np.arange(registers)[:, None] * gap + np.arange(lanes(dtype))).reshape(-1)
 
 
 def _copy_rows(x, x0, x_row, rows, count, out, o0, o_row, step):
@@ -78,18 +83,22 @@ def _at(array, index):
     return array, index
 
 
-def _product_tile(a, a0, a_row, a_step, b, b0, b_step, count, start, s0, s_row, out, o0, o_row, width, rows=ROWS):
+def _product_tile(a, a0, a_row, a_step, b, b0, b_step, count, start, s0, s_row, out, o0, o_row, width):
     """out[o0 + m*o_row + j] = start[s0 + m*s_row + j] + sum over t < count of a[a0 + m*a_row + t*a_step] * b[b0 + t*b_step + j]."""
     j, t = np.arange(width), np.arange(count)
-    right = b[b0 + (t[:, None] * b_step if np.isscalar(b_step) else b_step[:, None]) + j]
+    for m in range(ROWS):
+        out[o0 + m * o_row + j] = start[s0 + m * s_row + j] + a[a0 + m * a_row + t * a_step] @ b[b0 + t[:, None] * b_step + j]
+
+
+def _table_tile(a, a_row, a_step, b, table, gap, count, start, s_row, out, o_row, o_gap, dtype, registers, rows):
+    """product_tile with b[b0 + table[t] + ...]; a, b, table, start and out are places. dtype: an array of it.
+
+    Of neighbouring registers, those of b begin a gap apart, those of out an o_gap."""
+    (a, a0), (b, b0), (table, t0), (start, s0), (out, o0) = a, b, table, start, out
+    j, right = np.arange(registers * lanes(dtype.dtype)), b[b0 + table[t0:t0 + count, None] + _columns(registers, gap, dtype.dtype)]
     for m in range(rows):
-        out[o0 + m * o_row + j] = start[s0 + m * s_row + j] + a[a0 + m * a_row + t * a_step] @ right
-
-
-def _table_tile(a, a_row, a_step, b, table, count, start, s_row, out, o_row, dtype, width, rows):
-    """product_tile with b[b0 + table[t] + j]; a, b, table, start and out are places. dtype: an array of it."""
-    table = table[0][table[1]:table[1] + count]
-    _product_tile(*a, a_row, a_step, *b, table, count, *start, s_row, *out, o_row, width, rows)
+        sums = start[s0 + m * s_row + j] + a[a0 + m * a_row + np.arange(count) * a_step] @ right
+        out[o0 + m * o_row + _columns(registers, o_gap, dtype.dtype)] = sums
 
 
 def _inner_tile(x, x0, x_row, y, y0, y_row, rows, count, places, p0, sums, s0, high):
@@ -301,20 +310,20 @@ def _unpack(context, builder, signature, args):
 
 
 @intrinsic
-def _load_panels_llvm(typing, x, x0, offsets, t0, count, starts, s0, panels, out, o0, step):
+def _load_panels_llvm(typing, x, x0, offsets, t0, count, starts, s0, panels, gap, out, o0, step):
     i = types.int64
-    signature = types.void(x, i, offsets, i, i, starts, i, i, out, i, i)
+    signature = types.void(x, i, offsets, i, i, starts, i, i, i, out, i, i)
 
     def emit(context, builder, signature, args):
-        x, x0, offsets, t0, count, starts, s0, panels, out, o0, step = _unpack(context, builder, signature, args)
+        x, x0, offsets, t0, count, starts, s0, panels, gap, out, o0, step = _unpack(context, builder, signature, args)
         e = _Emit(builder, signature.args[0].dtype)
         first, target, starts = e.pointer(x.data, x0), e.pointer(out.data, o0), e.pointer(starts.data, s0)
         places = e.pointer(offsets.data, t0)
         t, _, close = e.loop(count, [])
         source, row = e.pointer(first, builder.load(e.pointer(places, t))), e.pointer(target, builder.mul(t, _i64(2 * e.lanes)))
         p, _, close_panels = e.loop(panels, [])                                 # one long run of x, dealt out to all panels
-        for j in range(2):
-            e.store(e.load(e.pointer(source, builder.load(e.pointer(starts, p))), j), e.pointer(row, builder.mul(p, step)), j)
+        for j, run in enumerate(e.rows(e.pointer(source, builder.load(e.pointer(starts, p))), gap, 2)):
+            e.store(e.load(run), e.pointer(row, builder.mul(p, step)), j)
         close_panels([])
         close([])
         return context.get_dummy_value()
@@ -322,18 +331,20 @@ def _load_panels_llvm(typing, x, x0, offsets, t0, count, starts, s0, panels, out
     return signature, emit
 
 
-def _emit_product(e, rows, a_step, right, count, begins, targets, registers):
-    """The loop of a tile. rows, begins and targets: of each row, the pointers to a, start and out; right(t): the pointer to row t of b."""
+def _emit_product(e, rows, a_step, right, count, begins, targets, registers, gap=None, o_gap=None):
+    """The loop of a tile. rows, begins and targets: of each row, the pointers to a, start and out; right(t): the pointer to row t of b.
+    gap, o_gap: from register to register of b and out, LANES if not said."""
+    gap, o_gap = gap or _i64(e.lanes), o_gap or _i64(e.lanes)
     t, sums, close = e.loop(count, [e.zero()] * (len(rows) * registers))
-    row_of_b, at, new = right(t), e.builder.mul(a_step, t), []
-    vectors = [e.load(row_of_b, j) for j in range(registers)]
+    at, new = e.builder.mul(a_step, t), []
+    vectors = [e.load(register) for register in e.rows(right(t), gap, registers)]
     for m, row in enumerate(rows):
         left = e.broadcast(e.pointer(row, at))
         new += [e.fma(left, vectors[j], sums[m * registers + j]) for j in range(registers)]
     sums = close(new)
     for m, (begin, target) in enumerate(zip(begins, targets, strict=True)):
-        for j in range(registers):                              # a long sum comes in pieces: each starts small, and so is more exact
-            e.store(e.builder.fadd(e.load(begin, j), sums[m * registers + j]), target, j)
+        for j, register in enumerate(e.rows(target, o_gap, registers)):
+            e.store(e.builder.fadd(e.load(begin, j), sums[m * registers + j]), register)     # pieces of a long sum start small: more exact
 
 
 def _product_tile_of(registers):
@@ -365,14 +376,14 @@ def _product_tile_of(registers):
 def _table_tile_of(registers, height):
     """table_tile for one width and height."""
     if numba.config.DISABLE_JIT:
-        return lambda *args: _table_tile(*args, registers * lanes(args[-1].dtype), height)
+        return lambda *args: _table_tile(*args, registers, height)
 
     @intrinsic
-    def table_tile(typing, a, a_row, a_step, b, table, count, start, s_row, out, o_row, dtype):
+    def table_tile(typing, a, a_row, a_step, b, table, gap, count, start, s_row, out, o_row, o_gap, dtype):
         i = types.int64
 
         def emit(context, builder, signature, args):
-            a, a_row, a_step, b, table, count, start, s_row, out, o_row, _ = args
+            a, a_row, a_step, b, table, gap, count, start, s_row, out, o_row, o_gap, _ = args
             e = _Emit(builder, signature.args[-1].dtype)
             a, b, start, out = (builder.inttoptr(place, e.scalar.as_pointer()) for place in (a, b, start, out))
             table = builder.inttoptr(table, _i64.as_pointer())
@@ -381,10 +392,10 @@ def _table_tile_of(registers, height):
                 return e.pointer(b, builder.load(e.pointer(table, t)))
 
             rows, begins, targets = e.rows(a, a_row, height), e.rows(start, s_row, height), e.rows(out, o_row, height)
-            _emit_product(e, rows, a_step, right, count, begins, targets, registers)
+            _emit_product(e, rows, a_step, right, count, begins, targets, registers, gap, o_gap)
             return context.get_dummy_value()
 
-        return types.void(*[i] * 10, dtype), emit
+        return types.void(*[i] * 12, dtype), emit
 
     return table_tile
 
