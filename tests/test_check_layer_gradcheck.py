@@ -43,7 +43,7 @@ class NoShortcut(blocks.BasicBlock):
 
     def backward(self, dout, cache):
         dx, grads = super().backward(dout, cache)
-        return dx - self.shortcut.backward(relu_backward(dout, cache.relu2), cache.shortcut)[0], grads
+        return dx - self.shortcut.backward(relu_backward(dout, cache.relu), cache.shortcut)[0], grads
 
 
 class Mistaken(norm.BatchNorm2d):

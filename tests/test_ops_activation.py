@@ -60,6 +60,18 @@ def test_sums_equal_numpys_bit_for_bit(dtype):
         assert out.dtype == expected.dtype and not np.shares_memory(out, a)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sum_with_relu_is_sum_and_then_relu_to_the_last_bit(mode, dtype):
+    rng = np.random.default_rng(1)
+    x, y, dout = (rng.standard_normal((3, 5, 67, 41)).astype(dtype) for _ in range(3))
+    x[0, 0, 0, :3], y[0, 0, 0, :3] = [np.nan, np.inf, -1], [1, 1, 1]
+    for a, b, d in ((x, y, dout), (x.transpose(0, 1, 3, 2), y.transpose(0, 1, 3, 2), dout.transpose(0, 1, 3, 2)), (x[:0], y[:0], dout[:0])):
+        expected, relu = activation.relu_forward(activation.add(a, b))
+        out, cache = activation.add_relu(a, b)
+        np.testing.assert_array_equal(out, expected)
+        np.testing.assert_array_equal(activation.relu_backward(d, cache), activation.relu_backward(d, relu))
+
+
 def test_sigmoid_by_hand_and_far_out():
     with np.errstate(over="raise", divide="raise", invalid="raise"):
         out, cache = activation.sigmoid_forward(np.array([0., np.log(3), 1000., -700., -1000.]))

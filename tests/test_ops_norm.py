@@ -4,7 +4,7 @@ import pytest
 
 import numpyvision
 from numpyvision.kernels import vector
-from numpyvision.ops import norm
+from numpyvision.ops import activation, norm
 
 
 def running(C, dtype=np.float64):
@@ -104,6 +104,30 @@ def test_compiled_equals_readable(dtype, atol, shape):
     for readable, compiled in zip(*results, strict=True):
         assert readable.dtype == compiled.dtype == dtype
         np.testing.assert_allclose(compiled, readable, atol=atol * max(1, np.abs(readable).max()))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(3, 8, 1, 1), (2, 8, 7, 5), (4, 16, 33, 65), (0, 8, 3, 3)])
+def test_norm_with_relu_is_norm_and_then_relu_to_the_last_bit(mode, dtype, shape):
+    rng = np.random.default_rng(5)
+    C = shape[1]
+    x, gamma, beta, dout = (rng.standard_normal(s).astype(dtype) for s in (shape, C, C, shape))
+    mean, var = rng.standard_normal(C).astype(dtype), rng.uniform(.5, 2, C).astype(dtype)
+    if x.size > 1000:
+        x[0, 0, 0, 0], x[0, 5, 1, 2] = np.nan, np.inf                  # both poison their channel, and must be seen to
+    for name, extra in (("batch_norm", (mean, var)), ("affine_norm", (mean, var)), ("group_norm", (4,))):
+        apart, fused = ([a.copy() if isinstance(a, np.ndarray) else a for a in extra] for _ in range(2))
+        with np.errstate(invalid="ignore"):
+            h, cache = getattr(norm, f"{name}_forward")(x, gamma, beta, *apart)
+            expected, relu = activation.relu_forward(h)
+            out, both = getattr(norm, f"{name}_relu_forward")(x, gamma, beta, *fused)
+            pairs = [(out, expected), *zip(fused, apart, strict=True),
+                     *zip(getattr(norm, f"{name}_relu_backward")(dout, both),
+                          getattr(norm, f"{name}_backward")(activation.relu_backward(dout, relu), cache), strict=True)]
+        for ours, theirs in pairs:
+            np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(ValueError, match="dout must have"):
+        norm.group_norm_relu_backward(np.ones((9, C, 3, 3), dtype), both)
 
 
 def test_float32_keeps_its_digits_far_from_zero(mode):

@@ -136,7 +136,7 @@ def norm(group, op, *shapes, **settings):
     lines = []
     for shape in shapes:
         C = shape[1]
-        running = dict(running_mean=randn(C), running_var=uniform(C)) if op == "batch_norm" else {}
+        running = dict(running_mean=randn(C), running_var=uniform(C)) if "batch" in op else {}
         lines.append(case(group, "x".join(map(str, shape)), op, shape[2] > 100, tuple(running), x=randn(*shape), gamma=randn(C),
                           beta=randn(C), **running, **settings))
     return lines
@@ -169,8 +169,10 @@ CASES = [
       for shape in [(4, 32, 32, 32), (1, 64, 100, 152)]),
     *norm("batch norm", "batch_norm", SMALL, MIDDLE, LARGE),
     *norm("group norm", "group_norm", SMALL, MIDDLE, LARGE, num_groups=8),
-    case("frozen norm", "4x64x32x32", "affine_norm", constants=("mean", "var"), x=randn(*MIDDLE), gamma=randn(64), beta=randn(64),
-         mean=randn(64), var=uniform(64)),
+    *norm("batch norm + relu", "batch_norm_relu", SMALL, MIDDLE, LARGE),
+    *norm("group norm + relu", "group_norm_relu", SMALL, MIDDLE, LARGE, num_groups=8),
+    *(case(group, "4x64x32x32", op, constants=("mean", "var"), x=randn(*MIDDLE), gamma=randn(64), beta=randn(64), mean=randn(64),
+           var=uniform(64)) for group, op in (("frozen norm", "affine_norm"), ("frozen norm + relu", "affine_norm_relu"))),
     *maps("relu", "relu", SMALL, MIDDLE, LARGE, big=(LARGE,)),
     *maps("sigmoid", "sigmoid", MIDDLE),
     *maps("nearest x2", "upsample_nearest", (4, 48, 16, 16), (1, 256, 50, 76), scale_factor=2),
@@ -273,7 +275,9 @@ def add_tasks(others, quick):
     """h + skip, as a residual block and a pyramid do it."""
     for shape in (SMALL, MIDDLE) if quick else (SMALL, MIDDLE, LARGE):
         a, b = (np.random.default_rng(i).standard_normal(shape, np.float32) for i in range(2))
-        yield plain("add", "x".join(map(str, shape)), "add", lambda a=a, b=b: activation.add(a, b), (a, b), others, 3 * a.nbytes,
+        size = "x".join(map(str, shape))
+        yield plain("add", size, "add", lambda a=a, b=b: activation.add(a, b), (a, b), others, 3 * a.nbytes, two_ways=False)
+        yield plain("add + relu", size, "add_relu", lambda a=a, b=b: activation.add_relu(a, b), (a, b), others, 3 * a.nbytes,
                     two_ways=False)
 
 

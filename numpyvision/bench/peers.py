@@ -68,6 +68,15 @@ def torch_functions(torch, vision):
     def batch_norm(x, gamma, beta, mean, var):
         return F.batch_norm(x, mean, var, gamma, beta, training=True)
 
+    def frozen_norm(x, gamma, beta, mean, var):
+        return F.batch_norm(x, mean, var, gamma, beta, training=False)
+
+    def group_norm(x, gamma, beta, num_groups):
+        return F.group_norm(x, num_groups, gamma, beta)
+
+    def then_relu(function):                                             # in place, as their users write it: no copy of the map
+        return lambda *tensors, **settings: F.relu(function(*tensors, **settings), inplace=True)
+
     def focal(logits, targets, alpha=0.25, gamma=2.0):                   # the lines of torchvision.ops.sigmoid_focal_loss
         p, ce = torch.sigmoid(logits), F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
         p_t = p * targets + (1 - p) * (1 - targets)
@@ -92,11 +101,12 @@ def torch_functions(torch, vision):
         "linear": lambda x, w, b: torch.addmm(b, x, w), "relu": F.relu, "sigmoid": torch.sigmoid,
         "max_pool2d": lambda x, **s: F.max_pool2d(x, **s, return_indices=True)[0], "avg_pool2d": F.avg_pool2d,
         "conv1d": F.conv1d, "conv_transpose1d": F.conv_transpose1d,
-        "affine_norm": lambda x, gamma, beta, mean, var: F.batch_norm(x, mean, var, gamma, beta, training=False),
+        "affine_norm": frozen_norm, "affine_norm_relu": then_relu(frozen_norm),
         "encode_boxes": encode, "decode_boxes": decode,
         "clip_boxes": lambda boxes, image_size: boxes.clamp(min=0).minimum(boxes.new_tensor([*image_size[::-1]] * 2)),
         "global_avg_pool": lambda x: x.mean((2, 3)), "max_unpool2d": lambda x, indices: F.max_unpool2d(x, indices, 2),
-        "batch_norm": batch_norm, "group_norm": lambda x, gamma, beta, num_groups: F.group_norm(x, num_groups, gamma, beta),
+        "batch_norm": batch_norm, "group_norm": group_norm,
+        "batch_norm_relu": then_relu(batch_norm), "group_norm_relu": then_relu(group_norm),
         "upsample_nearest": resize("nearest"), "upsample_bilinear": resize("bilinear"), "upsample_bicubic": resize("bicubic"),
         "softmax_cross_entropy": lambda logits, labels: F.cross_entropy(logits, labels, ignore_index=255),
         "sigmoid_bce": F.binary_cross_entropy_with_logits, "smooth_l1": F.smooth_l1_loss, "sigmoid_focal_loss": focal}
@@ -122,7 +132,7 @@ def torch_selection(torch, vision):
         labels[torch.where((overlap == highest) & (highest > 0))[1]] = 1
         return matched, labels
     found = {"box_iou": lambda a, b: lambda: pairwise_iou(a, b), "match_boxes": lambda overlap: lambda: match(overlap),
-             "add": lambda a, b: lambda: a + b}
+             "add": lambda a, b: lambda: a + b, "add_relu": lambda a, b: lambda: torch.relu_(a + b)}
     if vision is not None:
         found |= {"box_iou": lambda a, b: lambda: vision.box_iou(a, b), "nms": lambda b, scores: lambda: vision.nms(b, scores, 0.7)}
     return found

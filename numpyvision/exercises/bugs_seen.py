@@ -10,6 +10,10 @@ def bugs(op, file, *rows):
     return tuple(Bug(op, file, *row) for row in rows)
 
 
+GATES = """dsum = relu_backward(dout, cache.relu)                          # add gate: both branches get the same gradient
+        dx_skip, grads["shortcut"] = self.shortcut.backward(dsum, cache.shortcut)
+        dh, grads["conv2"]"""                                  # of BasicBlock
+
 CONV = (
     *bugs("conv2d", "ops/conv.py",
           ("return (dout @ cols.swapaxes(2, 3))", "return -(dout @ cols.swapaxes(2, 3))", "sign", "dw has the wrong sign"),
@@ -313,7 +317,7 @@ LAYERS = (
           ('dh, grads["conv2"] = self.conv2.backward(dsum, cache.conv2)',
            'dx_skip = 0 * dx_skip\n        dh, grads["conv2"] = self.conv2.backward(dsum, cache.conv2)',
            "missing-path", "the shortcut is forgotten"),
-          ("dsum = relu_backward(dout, cache.relu2)", "dsum = dout", "wrong-routing", "the last ReLU's gate is forgotten"),
+          (GATES, GATES.replace("relu_backward(dout, cache.relu)", "dout"), "wrong-routing", "the last ReLU's gate is forgotten"),
           ('dh, grads["conv2"] = self.conv2.backward(dsum, cache.conv2)', 'dx_skip = dx_skip + dx_skip\n        dh, grads["conv2"] = '
            'self.conv2.backward(dsum, cache.conv2)', "double-counted", "the shortcut is added twice")),
     *bugs("ConvNorm", "layers/blocks.py",

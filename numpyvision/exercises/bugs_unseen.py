@@ -2,7 +2,7 @@
 
 Whoever changes a rule reads `bugs_seen.py` only, and judges the rule by what it does to these.
 """
-from numpyvision.exercises.bugs_seen import bugs
+from numpyvision.exercises.bugs_seen import GATES, bugs
 from numpyvision.exercises.planted import Bug
 
 CONV = (
@@ -317,11 +317,11 @@ LOSSES = (
 
 LAYERS = (
     *bugs("BasicBlock", "layers/blocks.py",
-          ('backward(dsum, cache.conv2)\n        dh = relu_backward(dh, cache.relu1)\n        dx_main, grads["conv1"] = '
+          ('dh, grads["conv2"] = self.conv2.backward(dsum, cache.conv2)\n        dx_main, grads["conv1"] = '
            'self.conv1.backward(dh, cache.conv1)\n        return add(dx_main, dx_skip)',
-           'backward(dsum, cache.conv2)\n        dh = relu_backward(dh, cache.relu1)\n        dx_main, grads["conv1"] = '
+           'dh, grads["conv2"] = self.conv2.backward(dsum, cache.conv2)\n        dx_main, grads["conv1"] = '
            'self.conv1.backward(dh, cache.conv1)\n        return dx_skip', "missing-path", "the main branch is forgotten"),
-          ("dsum = relu_backward(dout, cache.relu2)", "dsum = relu_backward(dout, cache.relu1)", "wrong-routing",
+          (GATES, GATES.replace("cache.relu", "cache.conv1.norm.relu"), "wrong-routing",
            "the gate of the first ReLU where the last one's is due"),
           ("dh, grads[\"conv2\"] = self.conv2.backward(dsum, cache.conv2)",
            "dx_skip = dx_skip + dout\n        dh, grads[\"conv2\"] = self.conv2.backward(dsum, cache.conv2)", "double-counted",

@@ -232,7 +232,11 @@ def explain_cache(name, mine, theirs):
     if missing:
         return f"{where}: it lacks {', '.join(missing)}."
     for key, value in theirs.items():
-        if hasattr(value, "dtype"):
+        if isinstance(value, dict):                                    # an operation made of two keeps both their caches
+            problem = explain_cache(name, mine[key], value)
+            if problem:
+                return problem
+        elif hasattr(value, "dtype"):
             problem = differs(key, mine[key], value, tuple(f"axis {i}" for i in range(np.ndim(value))))
             if problem:
                 return f"{where}: {problem[1]}"

@@ -5,7 +5,7 @@ from numpyvision.check.layer import shaken
 from numpyvision.exercises.zoo_trials import MARGIN, Trial, apart, between, image, until
 from numpyvision.layers import blocks, conv, fpn, linear, norm
 from numpyvision.ops import roi
-from numpyvision.ops.activation import relu_forward
+from numpyvision.ops.norm import group_norm_forward
 
 # ---- regions and boxes
 
@@ -162,8 +162,9 @@ def draw_block(rng):
 
     def off(made):
         block, x = made
-        h = block.conv1.forward(x)[0]
-        s = block.conv2.forward(relu_forward(h)[0])[0] + block.shortcut.forward(x)[0]
+        conv1, affine = block.conv1, block.conv1.norm.params
+        h, _ = group_norm_forward(conv1.conv.forward(x)[0], affine["gamma"], affine["beta"], conv1.norm.num_groups)      # before its ReLU
+        s = block.conv2.forward(np.maximum(h, 0))[0] + block.shortcut.forward(x)[0]
         return min(np.abs(h).min(), np.abs(s).min()) > MARGIN
     block, x = until(make, off)
     return Trial("BasicBlock", [x], layer=block)

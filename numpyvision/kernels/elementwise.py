@@ -29,10 +29,14 @@ def pass_positive(x, gate, out):
 
 @alone_below(SMALL)
 @jit_parallel
-def add(x, y, out):
-    """out = x + y; all flat. NumPy adds on one thread, whose second-level cache two maps and their sum seldom fit."""
+def add(x, y, least, out):
+    """out = max(least, x + y), all flat; with NaN for `least` the sum as it is, for no comparison with NaN is true.
+
+    NumPy adds on one thread, whose second-level cache two maps and their sum seldom fit.
+    """
     for i in prange(x.size):
-        out[i] = x[i] + y[i]
+        total = x[i] + y[i]
+        out[i] = least if total <= least else total
 
 
 @alone_below(SMALL)

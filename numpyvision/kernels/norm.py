@@ -4,8 +4,9 @@ Shapes here: x is seen as (A, S, B, P): S statistics, each shared by A * B plane
     batch norm  (N, C, 1, H*W)            one statistic a channel, shared by the N images
     group norm  (1, N*G, C/G, H*W)        one statistic a group of an image, shared by the group's C/G channels
 In both, the plane (a, s, b) belongs to channel (s*B + b) % C. One statistic is one turn of `prange`, so that its planes are still in the
-cache when they are read again. Sums run in the dtype of x within a block or a plane, in LANES partial sums side by side (elementwise.py:
-`add_to_lanes`), and in float64 from one to the next.
+cache when they are read again. Both loops may do the work of a ReLU on the way, which costs them nothing: numbers that do not exceed
+`least` become `least`. With NaN for `least` nothing happens, because no comparison with NaN is true. Sums run in the dtype of x within a
+block or a plane, in LANES partial sums side by side (elementwise.py: `add_to_lanes`), and in float64 from one to the next.
 """
 import numpy as np
 from numba import prange
@@ -19,8 +20,8 @@ BLOCK = 4096                            # numbers that _moments reads twice: 16 
 
 @alone_below(SMALL)
 @jit_parallel
-def normalize(x, gamma, beta, eps, mean, var, inv_std, measure, out):
-    """out = gamma * (x - mean) * inv_std + beta, inv_std = 1 / sqrt(var + eps). If measure is true, mean and var (S,) are written too."""
+def normalize(x, gamma, beta, eps, mean, var, inv_std, measure, least, out):
+    """out = max(least, gamma * (x - mean) * inv_std + beta), inv_std = 1 / sqrt(var + eps). If measure, mean and var (S,) are set."""
     A, S, B, P = x.shape
     for s in prange(S):
         flush_denormals(True)                                           # with numbers below 1e-38 it would take 20 times as long
@@ -35,7 +36,8 @@ def normalize(x, gamma, beta, eps, mean, var, inv_std, measure, out):
                 row = x[a, s, b]
                 result = out[a, s, b]
                 for i in range(P):
-                    result[i] = (row[i] - center) * scale + shift
+                    y = (row[i] - center) * scale + shift
+                    result[i] = least if y <= least else y
         flush_denormals(False)
 
 
@@ -81,14 +83,15 @@ def _add_squares(row, center, lanes):
 
 @alone_below(SMALL)
 @jit_parallel
-def normalize_backward(dout, x, gamma, mean, inv_std, measured, dx):
-    """Fills dx (A, S, B, P) -> dgamma, dbeta (C,). If not measured, mean and inv_std were constants.
+def normalize_backward(dout, out, least, x, gamma, mean, inv_std, measured, dx):
+    """Fills dx (A, S, B, P) -> dgamma, dbeta (C,). If not measured, mean and inv_std were constants. dout counts where out > least.
 
     dx = gamma * inv_std * (dout - mean(dout) - xhat * mean(dout * xhat)), where a mean is over all that shared the statistic (for
     group norm with gamma * dout in place of dout); xhat = (x - mean) * inv_std. The last two terms are the way through the statistics.
     """
     A, S, B, P = x.shape
     sums, sums_x = np.empty((A, S, B), x.dtype), np.empty((A, S, B), x.dtype)           # of each plane: dout, dout * xhat
+    zero = x.dtype.type(0)
     for s in prange(S):
         flush_denormals(True)
         center, inverse = mean[s], inv_std[s]
@@ -96,7 +99,7 @@ def normalize_backward(dout, x, gamma, mean, inv_std, measured, dx):
         lanes, lanes_x = np.empty(LANES, x.dtype), np.empty(LANES, x.dtype)
         for a in range(A):
             for b in range(B):
-                _sum_products(dout[a, s, b], x[a, s, b], center, lanes, lanes_x)
+                _sum_products(dout[a, s, b], out[a, s, b], least, x[a, s, b], center, lanes, lanes_x)
                 sums[a, s, b], sums_x[a, s, b] = fold(lanes), fold(lanes_x) * inverse
                 weight = gamma[(s * B + b) % gamma.size]
                 through_mean += weight * sums[a, s, b]
@@ -106,15 +109,16 @@ def normalize_backward(dout, x, gamma, mean, inv_std, measured, dx):
         slope = x.dtype.type(through_std / count * inverse * inverse)
         for a in range(A):
             for b in range(B - 1, -1, -1):                              # backwards: the planes read last are still in the cache
-                row, gradient = x[a, s, b], dout[a, s, b]
+                row, gradient, gate = x[a, s, b], dout[a, s, b], out[a, s, b]
                 result = dx[a, s, b]
                 weight = gamma[(s * B + b) % gamma.size] * inverse
                 if measured:
                     for i in range(P):
-                        result[i] = weight * gradient[i] - offset - (row[i] - center) * slope
+                        passed = zero if gate[i] <= least else gradient[i]
+                        result[i] = weight * passed - offset - (row[i] - center) * slope
                 else:                                                   # constants pass no gradient, and x need not be read again
                     for i in range(P):
-                        result[i] = weight * gradient[i]
+                        result[i] = weight * (zero if gate[i] <= least else gradient[i])
         flush_denormals(False)
     dgamma, dbeta = np.zeros_like(gamma), np.zeros_like(gamma)
     for a in range(A):
@@ -125,15 +129,18 @@ def normalize_backward(dout, x, gamma, mean, inv_std, measured, dx):
 
 
 @jit
-def _sum_products(gradient, row, center, lanes, lanes_x):
-    """Set lanes to the partial sums of gradient, lanes_x to those of gradient * (row - center)."""
+def _sum_products(gradient, gate, least, row, center, lanes, lanes_x):
+    """Set lanes to the partial sums of gradient where gate > least, lanes_x to those of that times (row - center)."""
     lanes[:] = 0
     lanes_x[:] = 0
+    zero = row.dtype.type(0)
     whole = row.size - row.size % LANES
     for start in range(0, whole, LANES):
         for j in range(LANES):
-            lanes[j] += gradient[start + j]
-            lanes_x[j] += gradient[start + j] * (row[start + j] - center)
+            passed = zero if gate[start + j] <= least else gradient[start + j]
+            lanes[j] += passed
+            lanes_x[j] += passed * (row[start + j] - center)
     for j in range(row.size - whole):
-        lanes[j] += gradient[whole + j]
-        lanes_x[j] += gradient[whole + j] * (row[whole + j] - center)
+        passed = zero if gate[whole + j] <= least else gradient[whole + j]
+        lanes[j] += passed
+        lanes_x[j] += passed * (row[whole + j] - center)

@@ -11,15 +11,15 @@ from numpyvision.cache import NoCache, new_cache
 from numpyvision.layers.base import Layer
 from numpyvision.layers.conv import Conv2d
 from numpyvision.layers.norm import make_norm
-from numpyvision.ops.activation import add, relu_backward, relu_forward
+from numpyvision.ops.activation import add, add_relu, relu_backward
 
 
 class ConvNorm(Layer):
-    """A convolution and the norm behind it. No bias: the norm's beta is one."""
+    """A convolution and the norm behind it, with relu=True also a ReLU behind that. No bias: the norm's beta is one."""
 
-    def __init__(self, in_channels, out_channels, kernel_size, stride=1, norm="group", *, rng, dtype=np.float32):
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1, norm="group", relu=False, *, rng, dtype=np.float32):
         self.conv = Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False, rng=rng, dtype=dtype)
-        self.norm = make_norm(norm, out_channels, dtype=dtype)
+        self.norm = make_norm(norm, out_channels, relu, dtype=dtype)
 
     def forward(self, x, train=True):
         cache = new_cache(train)
@@ -48,25 +48,23 @@ class BasicBlock(Layer):
     """Two 3x3 convolutions and a shortcut: the block of ResNet-18 and -34."""
 
     def __init__(self, in_channels, out_channels, stride=1, norm="group", *, rng, dtype=np.float32):
-        self.conv1 = ConvNorm(in_channels, out_channels, 3, stride, norm, rng=rng, dtype=dtype)
+        self.conv1 = ConvNorm(in_channels, out_channels, 3, stride, norm, relu=True, rng=rng, dtype=dtype)
         self.conv2 = ConvNorm(out_channels, out_channels, 3, 1, norm, rng=rng, dtype=dtype)
         self.shortcut = make_shortcut(in_channels, out_channels, stride, norm, rng, dtype)
 
     def forward(self, x, train=True):
         cache = new_cache(train)
         h, cache["conv1"] = self.conv1.forward(x, train)
-        h, cache["relu1"] = relu_forward(h)
         h, cache["conv2"] = self.conv2.forward(h, train)
         skip, cache["shortcut"] = self.shortcut.forward(x, train)
-        out, cache["relu2"] = relu_forward(add(h, skip))
+        out, cache["relu"] = add_relu(h, skip)
         return out, cache
 
     def backward(self, dout, cache):
         grads = {}
-        dsum = relu_backward(dout, cache.relu2)                         # add gate: both branches get the same gradient
+        dsum = relu_backward(dout, cache.relu)                          # add gate: both branches get the same gradient
         dx_skip, grads["shortcut"] = self.shortcut.backward(dsum, cache.shortcut)
         dh, grads["conv2"] = self.conv2.backward(dsum, cache.conv2)
-        dh = relu_backward(dh, cache.relu1)
         dx_main, grads["conv1"] = self.conv1.backward(dh, cache.conv1)
         return add(dx_main, dx_skip), grads                             # copy gate: x fed two branches, gradients add
 
@@ -76,30 +74,26 @@ class Bottleneck(Layer):
 
     def __init__(self, in_channels, out_channels, stride=1, norm="group", *, rng, dtype=np.float32):
         middle = out_channels // 4
-        self.conv1 = ConvNorm(in_channels, middle, 1, 1, norm, rng=rng, dtype=dtype)
-        self.conv2 = ConvNorm(middle, middle, 3, stride, norm, rng=rng, dtype=dtype)
+        self.conv1 = ConvNorm(in_channels, middle, 1, 1, norm, relu=True, rng=rng, dtype=dtype)
+        self.conv2 = ConvNorm(middle, middle, 3, stride, norm, relu=True, rng=rng, dtype=dtype)
         self.conv3 = ConvNorm(middle, out_channels, 1, 1, norm, rng=rng, dtype=dtype)
         self.shortcut = make_shortcut(in_channels, out_channels, stride, norm, rng, dtype)
 
     def forward(self, x, train=True):
         cache = new_cache(train)
         h, cache["conv1"] = self.conv1.forward(x, train)
-        h, cache["relu1"] = relu_forward(h)
         h, cache["conv2"] = self.conv2.forward(h, train)
-        h, cache["relu2"] = relu_forward(h)
         h, cache["conv3"] = self.conv3.forward(h, train)
         skip, cache["shortcut"] = self.shortcut.forward(x, train)
-        out, cache["relu3"] = relu_forward(add(h, skip))
+        out, cache["relu"] = add_relu(h, skip)
         return out, cache
 
     def backward(self, dout, cache):
         grads = {}
-        dsum = relu_backward(dout, cache.relu3)                         # add gate: both branches get the same gradient
+        dsum = relu_backward(dout, cache.relu)                          # add gate: both branches get the same gradient
         dx_skip, grads["shortcut"] = self.shortcut.backward(dsum, cache.shortcut)
         dh, grads["conv3"] = self.conv3.backward(dsum, cache.conv3)
-        dh = relu_backward(dh, cache.relu2)
         dh, grads["conv2"] = self.conv2.backward(dh, cache.conv2)
-        dh = relu_backward(dh, cache.relu1)
         dx_main, grads["conv1"] = self.conv1.backward(dh, cache.conv1)
         return add(dx_main, dx_skip), grads                             # copy gate: x fed two branches, gradients add
 

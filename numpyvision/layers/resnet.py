@@ -7,7 +7,7 @@ import numpy as np
 from numpyvision.cache import new_cache
 from numpyvision.layers.base import Layer, Sequential
 from numpyvision.layers.blocks import BLOCKS, ConvNorm
-from numpyvision.ops.activation import add, relu_backward, relu_forward
+from numpyvision.ops.activation import add
 
 
 class ResNet(Layer):
@@ -25,7 +25,7 @@ class ResNet(Layer):
         self.out_stages = tuple(out_stages)
         self.out_channels = tuple(widths[s - 1] for s in out_stages)
         self.strides = tuple(2 ** s for s in out_stages)
-        self.stem = ConvNorm(3, widths[0], 3, 2, norm, rng=rng, dtype=dtype)
+        self.stem = ConvNorm(3, widths[0], 3, 2, norm, relu=True, rng=rng, dtype=dtype)
         self.stages, channels = [], widths[0]
         for level, (width, count) in enumerate(zip(widths, blocks, strict=True)):
             strides = [1 if level == 0 else 2] + [1] * (count - 1)
@@ -37,7 +37,6 @@ class ResNet(Layer):
     def forward(self, x, train=True):
         cache, features = new_cache(train), []
         h, cache["stem"] = self.stem.forward(x, train)
-        h, cache["relu"] = relu_forward(h)
         for i, stage in enumerate(self.stages):
             h, cache["stage", i] = stage.forward(h, train)
             if i + 1 in self.out_stages:
@@ -51,6 +50,5 @@ class ResNet(Layer):
             if i + 1 in dC:                                             # copy gate: C_i left here, and fed the next stage
                 dh = dC[i + 1] if dh is None else add(dh, dC[i + 1])
             dh, grads["stages"][i] = self.stages[i].backward(dh, cache["stage", i])
-        dh = relu_backward(dh, cache.relu)
         dx, grads["stem"] = self.stem.backward(dh, cache.stem)
         return dx, grads

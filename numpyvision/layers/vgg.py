@@ -11,7 +11,7 @@ from numpyvision.layers.conv import Conv2d
 from numpyvision.layers.norm import make_norm
 from numpyvision.layers.pooling import MaxPool2d
 from numpyvision.layers.upsample import ConvTranspose2d
-from numpyvision.ops.activation import add, relu_backward, relu_forward
+from numpyvision.ops.activation import add
 
 
 class ConvNormReLU(Layer):
@@ -24,19 +24,17 @@ class ConvNormReLU(Layer):
         options = dict(padding=kernel_size // 2, bias=False, rng=rng, dtype=dtype)
         self.conv = (ConvTranspose2d(in_channels, out_channels, kernel_size, bilinear=bilinear, **options) if transposed
                      else Conv2d(in_channels, out_channels, kernel_size, **options))
-        self.norm = make_norm(norm, out_channels, dtype=dtype)
+        self.norm = make_norm(norm, out_channels, relu=True, dtype=dtype)
 
     def forward(self, x, train=True):
         cache = new_cache(train)
         h, cache["conv"] = self.conv.forward(x, train)
-        h, cache["norm"] = self.norm.forward(h, train)
-        out, cache["relu"] = relu_forward(h)
+        out, cache["norm"] = self.norm.forward(h, train)
         return out, cache
 
     def backward(self, dout, cache):
         grads = {}
-        dh = relu_backward(dout, cache.relu)
-        dh, grads["norm"] = self.norm.backward(dh, cache.norm)
+        dh, grads["norm"] = self.norm.backward(dout, cache.norm)
         dx, grads["conv"] = self.conv.backward(dh, cache.conv)
         return dx, grads
 

@@ -10,8 +10,21 @@ def add(x, y):
     """x + y, two maps of one shape, on all threads. Its backward needs no function: both receive the gradient of the sum as it is."""
     if x.shape != y.shape or not backend.compiled(x, y):
         return x + y
+    return _add(x, y, np.nan)
+
+
+def add_relu(x, y):
+    """max(x + y, 0), the end of a residual block, compiled in one pass over memory -> out, cache for relu_backward, which serves both."""
+    if x.shape != y.shape or not backend.compiled(x, y):
+        return relu_forward(add(x, y))
+    out = _add(x, y, 0)
+    return out, Cache(out=out)
+
+
+def _add(x, y, least):
+    """max(x + y, least) by the compiled loop; NaN for `least`: x + y."""
     out = np.empty(x.shape, x.dtype)
-    kernels.elementwise.add(x.reshape(-1), y.reshape(-1), out.reshape(-1))
+    kernels.elementwise.add(x.reshape(-1), y.reshape(-1), x.dtype.type(least), out.reshape(-1))
     return out
 
 

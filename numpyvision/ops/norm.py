@@ -8,13 +8,15 @@ Shapes here: x (N, C, H, W); gamma, beta (C,), one number a channel; G groups. M
     group_norm    mean and var of each image's group of C/G channels: M = C/G*H*W; the batch plays no part
 Where the statistics are measured on x, dx has three terms: the direct one, and one through the mean and one through the variance.
     dx = inv_std * (dxhat - mean(dxhat) - xhat * mean(dxhat * xhat))     with     dxhat = gamma * dout
-All three run the same two compiled loops, kernels/norm.py.
+All three run the same two compiled loops, kernels/norm.py. batch_norm_relu and its like have them do the ReLU too, which follows most
+norms: neither computes much, reading and writing the maps is what takes the time, and the map between the two need not be written.
 """
 import numpy as np
 
 from numpyvision import backend, kernels
 from numpyvision.cache import Cache
 from numpyvision.check import arguments as check
+from numpyvision.ops.activation import relu_backward, relu_forward
 
 
 def batch_norm_forward(x, gamma, beta, running_mean, running_var, train=True, momentum=0.1, eps=1e-5):
@@ -27,18 +29,12 @@ def batch_norm_forward(x, gamma, beta, running_mean, running_var, train=True, mo
     """
     _check_norm(x, {"gamma": gamma, "beta": beta, "running_mean": running_mean, "running_var": running_var})
     xp, (N, C, H, W) = backend.get_array_module(x), x.shape
-    measure = bool(train) and N > 0
-    M = N * H * W
-    if measure and M == 1:
-        raise ValueError(f"batch_norm needs more than one number a channel to train on, got x {x.shape}; "
-                         "use group_norm or affine_norm for a single pixel")
+    measure, M = _measures(x, train), N * H * W
     if backend.compiled(x, gamma, beta, running_mean, running_var):
-        mean, var = running_mean.copy(), running_var.copy()            # overwritten if measure
-        out, inv_std = _normalize(x, (N, C, 1, H * W), gamma, beta, mean, var, eps, measure)
-    else:
-        mean, var = (x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3))) if measure else (running_mean.copy(), running_var)
-        inv_std = 1 / xp.sqrt(var + eps)
-        out = _per_channel(gamma * inv_std) * (x - _per_channel(mean)) + _per_channel(beta)
+        return _compiled_batch_norm(x, gamma, beta, running_mean, running_var, measure, momentum, eps)
+    mean, var = (x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3))) if measure else (running_mean.copy(), running_var)
+    inv_std = 1 / xp.sqrt(var + eps)
+    out = _per_channel(gamma * inv_std) * (x - _per_channel(mean)) + _per_channel(beta)
     if measure:
         running_mean[...] = (1 - momentum) * running_mean + momentum * mean
         running_var[...] = (1 - momentum) * running_var + momentum * (M / (M - 1)) * var
@@ -81,18 +77,14 @@ def group_norm_forward(x, gamma, beta, num_groups, eps=1e-5):
     x (N, C, H, W), gamma, beta (C,) -> the same shape. num_groups divides C; C groups is instance norm, 1 is layer norm. A group of
     one number normalises to 0. Caches x, gamma, mean and inv_std (N*G,) (Wu & He 2018).
     """
-    G = check.positive_int("num_groups", num_groups)
-    _check_norm(x, {"gamma": gamma, "beta": beta})
+    G = _check_groups(x, gamma, beta, num_groups)
     xp, (N, C, H, W) = backend.get_array_module(x), x.shape
-    check.require(C % G == 0, f"num_groups must divide the {C} channels of x, got {G}")
     if backend.compiled(x, gamma, beta):
-        mean, var = np.empty(N * G, x.dtype), np.empty(N * G, x.dtype)
-        out, inv_std = _normalize(x, (1, N * G, C // G, H * W), gamma, beta, mean, var, eps, True)
-    else:
-        groups = x.reshape(N * G, C // G * H * W)
-        mean, inv_std = groups.mean(axis=1), 1 / xp.sqrt(groups.var(axis=1) + eps)
-        xhat = (groups - mean[:, None]) * inv_std[:, None]
-        out = _per_channel(gamma) * xhat.reshape(x.shape) + _per_channel(beta)
+        return _compiled_group_norm(x, gamma, beta, G, eps)
+    groups = x.reshape(N * G, C // G * H * W)
+    mean, inv_std = groups.mean(axis=1), 1 / xp.sqrt(groups.var(axis=1) + eps)
+    xhat = (groups - mean[:, None]) * inv_std[:, None]
+    out = _per_channel(gamma) * xhat.reshape(x.shape) + _per_channel(beta)
     return out, Cache(x=x, gamma=gamma, mean=mean, inv_std=inv_std, num_groups=G, measured=True)
 
 
@@ -114,19 +106,91 @@ def group_norm_backward(dout, cache):
     return dx.reshape(x.shape), dgamma, dbeta
 
 
-def _normalize(x, planes, gamma, beta, mean, var, eps, measure):
+def batch_norm_relu_forward(x, gamma, beta, running_mean, running_var, train=True, momentum=0.1, eps=1e-5):
+    """relu(batch_norm(x)), arguments and errors as batch_norm_forward's. Caches what the two cache."""
+    if not backend.compiled(x, gamma, beta, running_mean, running_var):
+        h, norm = batch_norm_forward(x, gamma, beta, running_mean, running_var, train, momentum, eps)
+        out, relu = relu_forward(h)
+        return out, Cache(norm=norm, relu=relu)
+    _check_norm(x, {"gamma": gamma, "beta": beta, "running_mean": running_mean, "running_var": running_var})
+    out, norm = _compiled_batch_norm(x, gamma, beta, running_mean, running_var, _measures(x, train), momentum, eps, 0)
+    return out, Cache(norm=norm, relu=Cache(out=out))
+
+
+def batch_norm_relu_backward(dout, cache):
+    """dout (N, C, H, W) -> dx, dgamma (C,), dbeta (C,)."""
+    norm, out = cache.norm, cache.relu.out
+    if not backend.compiled(dout, norm.x, norm.gamma, norm.mean, norm.inv_std):
+        return batch_norm_backward(relu_backward(dout, cache.relu), norm)
+    _check_dout(dout, out)
+    N, C, H, W = out.shape
+    return _normalize_backward(dout, (N, C, 1, H * W), norm, out, 0)
+
+
+def affine_norm_relu_forward(x, gamma, beta, mean, var, eps=1e-5):
+    """relu(affine_norm(x)), arguments and errors as affine_norm_forward's. Caches what the two cache."""
+    return batch_norm_relu_forward(x, gamma, beta, mean, var, train=False, eps=eps)
+
+
+def affine_norm_relu_backward(dout, cache):
+    """dout (N, C, H, W) -> dx, dgamma (C,), dbeta (C,)."""
+    return batch_norm_relu_backward(dout, cache)
+
+
+def group_norm_relu_forward(x, gamma, beta, num_groups, eps=1e-5):
+    """relu(group_norm(x)), arguments and errors as group_norm_forward's. Caches what the two cache."""
+    if not backend.compiled(x, gamma, beta):
+        h, norm = group_norm_forward(x, gamma, beta, num_groups, eps)
+        out, relu = relu_forward(h)
+        return out, Cache(norm=norm, relu=relu)
+    G = _check_groups(x, gamma, beta, num_groups)
+    out, norm = _compiled_group_norm(x, gamma, beta, G, eps, 0)
+    return out, Cache(norm=norm, relu=Cache(out=out))
+
+
+def group_norm_relu_backward(dout, cache):
+    """dout (N, C, H, W) -> dx, dgamma (C,), dbeta (C,)."""
+    norm, out = cache.norm, cache.relu.out
+    if not backend.compiled(dout, norm.x, norm.gamma, norm.mean, norm.inv_std):
+        return group_norm_backward(relu_backward(dout, cache.relu), norm)
+    _check_dout(dout, out)
+    (N, C, H, W), G = out.shape, norm.num_groups
+    return _normalize_backward(dout, (1, N * G, C // G, H * W), norm, out, 0)
+
+
+def _compiled_batch_norm(x, gamma, beta, running_mean, running_var, measure, momentum, eps, least=np.nan):
+    N, C, H, W = x.shape
+    mean, var = running_mean.copy(), running_var.copy()                # overwritten if measure
+    out, inv_std = _normalize(x, (N, C, 1, H * W), gamma, beta, mean, var, eps, measure, least)
+    if measure:
+        M = N * H * W
+        for running, measured in ((running_mean, mean), (running_var, M / (M - 1) * var)):
+            running[...] = (1 - momentum) * running + momentum * measured
+    return out, Cache(x=x, gamma=gamma, mean=mean, inv_std=inv_std, measured=measure)
+
+
+def _compiled_group_norm(x, gamma, beta, G, eps, least=np.nan):
+    N, C, H, W = x.shape
+    mean, var = np.empty(N * G, x.dtype), np.empty(N * G, x.dtype)
+    out, inv_std = _normalize(x, (1, N * G, C // G, H * W), gamma, beta, mean, var, eps, True, least)
+    return out, Cache(x=x, gamma=gamma, mean=mean, inv_std=inv_std, num_groups=G, measured=True)
+
+
+def _normalize(x, planes, gamma, beta, mean, var, eps, measure, least):
     """Run the compiled loop on x seen as (A, S, B, P), see kernels/norm.py -> out, inv_std (S,); it fills mean and var if `measure`."""
     out, inv_std = np.empty(x.shape, x.dtype), np.empty_like(mean)
-    x, gamma, beta = np.ascontiguousarray(x), np.ascontiguousarray(gamma), np.ascontiguousarray(beta)
-    kernels.norm.normalize(x.reshape(planes), gamma, beta, float(eps), mean, var, inv_std, measure, out.reshape(planes))
+    x, gamma, beta, least = np.ascontiguousarray(x), np.ascontiguousarray(gamma), np.ascontiguousarray(beta), x.dtype.type(least)
+    kernels.norm.normalize(x.reshape(planes), gamma, beta, float(eps), mean, var, inv_std, measure, least, out.reshape(planes))
     return out, inv_std
 
 
-def _normalize_backward(dout, planes, cache):
+def _normalize_backward(dout, planes, cache, out=None, least=np.nan):
+    """The same on the way back; out: what a ReLU behind the norm gave, None without one."""
     dx = np.empty(dout.shape, dout.dtype)
-    dout, x = (np.ascontiguousarray(a).reshape(planes) for a in (dout, cache.x))
+    dout, x, out = (np.ascontiguousarray(a).reshape(planes) for a in (dout, cache.x, cache.x if out is None else out))
     gamma, mean, inv_std = (np.ascontiguousarray(a) for a in (cache.gamma, cache.mean, cache.inv_std))
-    dgamma, dbeta = kernels.norm.normalize_backward(dout, x, gamma, mean, inv_std, cache.measured, dx.reshape(planes))
+    least, dx_planes = x.dtype.type(least), dx.reshape(planes)
+    dgamma, dbeta = kernels.norm.normalize_backward(dout, out, least, x, gamma, mean, inv_std, cache.measured, dx_planes)
     return dx, dgamma, dbeta
 
 
@@ -143,6 +207,21 @@ def _check_norm(x, vectors):
     for name, v in vectors.items():
         if v.shape != (x.shape[1],):
             raise ValueError(f"{name} must be (C,) = ({x.shape[1]},) for x {x.shape}, got {v.shape}")
+
+
+def _check_groups(x, gamma, beta, num_groups):
+    G = check.positive_int("num_groups", num_groups)
+    _check_norm(x, {"gamma": gamma, "beta": beta})
+    check.require(x.shape[1] % G == 0, f"num_groups must divide the {x.shape[1]} channels of x, got {G}")
+    return G
+
+
+def _measures(x, train):
+    """Whether batch norm takes mean and variance from x; ValueError if there is nothing to take a variance of."""
+    if train and x.size == x.shape[1]:
+        raise ValueError(f"batch_norm needs more than one number a channel to train on, got x {x.shape}; "
+                         "use group_norm or affine_norm for a single pixel")
+    return bool(train) and len(x) > 0
 
 
 def _check_dout(dout, x):

@@ -125,6 +125,23 @@ def test_group_norm(shape, num_groups):
             [3 * x - 1, gamma, beta], rng, num_groups=num_groups)
 
 
+@pytest.mark.parametrize("shape", [(2, 4, 6, 8), (1, 12, 7, 5), (3, 8, 2, 1), (1, 12, 33, 70)])
+def test_norm_and_relu(shape):
+    rng = np.random.default_rng(7)
+    C = shape[1]
+    x, gamma, beta, mean = draw(rng, shape, C, C, C)
+    x, var = 2 * x - 1, rng.uniform(0.5, 2, C)
+    running, theirs = [mean.copy(), var.copy()], [torch.tensor(mean), torch.tensor(var)]
+    compare(lambda x, gamma, beta: norm.batch_norm_relu_forward(x, gamma, beta, *running, momentum=0.3), norm.batch_norm_relu_backward,
+            lambda x, gamma, beta: F.relu(F.batch_norm(x, *theirs, gamma, beta, True, 0.3)), [x, gamma, beta], rng)
+    for ours, expected in zip(running, theirs, strict=True):
+        same(ours, expected)
+    compare(lambda x, gamma, beta: norm.affine_norm_relu_forward(x, gamma, beta, mean, var), norm.affine_norm_relu_backward,
+            lambda x, gamma, beta: F.relu(F.batch_norm(x, torch.tensor(mean), torch.tensor(var), gamma, beta)), [x, gamma, beta], rng)
+    compare(norm.group_norm_relu_forward, norm.group_norm_relu_backward, lambda x, gamma, beta: F.relu(F.group_norm(x, 4, gamma, beta)),
+            [x, gamma, beta], rng, num_groups=4)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (5, 3), (4096, 5), (9, 200), (1, 2, 1, 1), (2, 4, 7, 5), (2, 21, 40, 33)])
 @pytest.mark.parametrize("ignored", [None, 255, -7])
 def test_softmax_cross_entropy(shape, ignored):
