@@ -4,7 +4,7 @@ import pytest
 
 import numpyvision
 from numpyvision import kernels
-from numpyvision.kernels import vector
+from numpyvision.kernels import product_wide, vector
 from numpyvision.ops import conv, conv_transpose, linear
 
 SIZES = [(1, 1, 1), (5, 7, 3), (8, 320, 32), (9, 321, 33), (3, 700, 65), (70, 40, 12), (130, 5, 300), (20, 0, 9), (20, 600, 7), (2, 601, 5)]
@@ -63,7 +63,7 @@ def test_the_gradient_to_filters_of_few_channels_is_right(C, F, groups, size, st
 @pytest.mark.parametrize("size, kernel_size, stride, padding", [
     pytest.param((5, 9), 16, 8, 4, id="FCN's upsampler: quads of phases"),
     pytest.param((2, 18), 32, 16, 8, id="a whole tile of phases"),
-    pytest.param((16, 16), 4, 2, 1, id="tiles of more than one row"),
+    pytest.param((9, 8), 4, 2, 1, id="tiles of more than one row"),
     pytest.param((7, 16), 6, 3, 1, id="phases that no rule knows, and a row too many"),
     pytest.param((9, 14), 2, 2, 0, id="pairs of phases, rows that are not whole"),
 ])
@@ -80,3 +80,20 @@ def test_a_transposed_convolution_is_right(size, kernel_size, stride, padding):
     np.testing.assert_allclose(out, expected, rtol=1e-10, atol=1e-10)
     for ours, readable in zip(grads[:2], expected_grads[:2], strict=True):
         np.testing.assert_allclose(ours, readable, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("channels, groups, size, kernel_size, stride, padding", [
+    pytest.param((9, 2), 1, (5, 40), (3, 16), (2, 8), (1, 4), id="a block that steps back, and a long sum"),
+    pytest.param((20, 2), 2, (3, 3), (16, 16), (8, 8), (4, 3), id="groups, and rows that are no whole registers"),
+    pytest.param((8, 3), 1, (17, 33), (2, 32), (1, 1), (0, 5), id="rows of more than one register, and a sum in two pieces"),
+])
+def test_the_gradient_to_filters_as_wide_as_registers_is_right(channels, groups, size, kernel_size, stride, padding):
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, channels[0], *size)), rng.standard_normal((channels[0], channels[1] // groups, *kernel_size))
+    assert product_wide.suits(w.shape, (1, 1), groups, x.dtype)
+    out, cache = conv_transpose.conv_transpose2d_forward(x, w, stride=stride, padding=padding, groups=groups)
+    dout = rng.standard_normal(out.shape)
+    _, dw, _ = conv_transpose.conv_transpose2d_backward(dout, cache)
+    with numpyvision.use("numpy"):
+        _, expected, _ = conv_transpose.conv_transpose2d_backward(dout, cache)
+    np.testing.assert_allclose(dw, expected, rtol=1e-10, atol=1e-10)

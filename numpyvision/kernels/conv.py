@@ -22,7 +22,7 @@ from functools import lru_cache
 import numpy as np
 from numba import prange
 
-from numpyvision.kernels import product, product_dw, vector, winograd
+from numpyvision.kernels import product, product_dw, product_wide, vector, winograd
 from numpyvision.kernels.elementwise import LANES as SUM_LANES
 from numpyvision.kernels.elementwise import add_up
 from numpyvision.kernels.jit import jit, jit_parallel
@@ -77,6 +77,8 @@ def conv2d_dw(dout, x, w_shape, stride, padding, dilation, groups, plan=None):
     N, F, Ho, Wo = dout.shape
     if not dout.size * x.size:
         return np.zeros(w_shape, x.dtype)
+    if product_wide.suits(w_shape, dilation, groups, x.dtype):
+        return product_wide.products(dout, x, w_shape, stride, padding, groups)
     planes, width, offsets = plan or _read_plan(x, w_shape, stride, padding, dilation, groups, Ho)
     runs = dout.reshape(N, F, Ho * Wo)
     if width != Wo and product_dw.reads_rows(F // groups, len(offsets), Ho, Wo):
