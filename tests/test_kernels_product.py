@@ -47,9 +47,12 @@ def test_numbers_too_small_to_multiply_fast_count_as_zero_in_a_convolution_and_n
     pytest.param(3, 20, 1, (70, 75), 2, id="blocks overlap"),
     pytest.param(6, 6, 6, (36, 40), 1, id="one channel a group"),
     pytest.param(40, 24, 2, (40, 41), 1, id="many taps: rows are laid apart"),
+    pytest.param(18, 50, 1, (9, 11), 2, id="fewer channels than taps: turned"),
+    pytest.param(460, 35, 1, (4, 5), 1, id="turned, more taps than sums at once"),
+    pytest.param(3, 70, 1, (12, 11), 2, id="more channels than taps: x is turned"),
 ])
-def test_the_gradient_to_filters_of_few_channels_is_right(C, F, groups, size, stride):
-    """Inner products, read where they lie: rows that are no whole registers, and maps too large for one piece."""
+def test_the_gradient_to_filters_is_right(C, F, groups, size, stride):
+    """Inner products, read where they lie: rows that are no whole registers, and maps too large for one piece. And panels, either way."""
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((2, C, *size)), rng.standard_normal((F, C // groups, 3, 3))
     out, cache = conv.conv2d_forward(x, w, stride=stride, padding=1, groups=groups)

@@ -1,20 +1,22 @@
 """The matrix product of `product.py` with the sum over pixels: the gradient to the filters of every direct convolution,
 and to the input of a linear layer (inner products of rows with rows).
 
-    products_of_runs  dw[f, t] = sum over n and q of d[n, f, q] * x[n, offset[t] + q]
+    products_of_runs  dw[f, t] = sum over n, r and q of d[n, f, r, q] * x[n, offset[t] + r*step + q]
 
 Two ways to do it:
 
-    panels  Columns are taps here, and the rows of a panel pixels: LANES runs of x are turned upright, so that one pixel of them fills a
-            register. Then the tiles of product.py multiply. To turn a panel costs as much as to multiply one block of channels with it.
-    inner   For few channels, which do not earn that back. Tiles of 8 x 3 inner products read both sides from where they lie, LANES
+    panels  LANES runs of one side are turned upright, so that one pixel of them fills a register. Then tiles as in product.py multiply;
+            the other side is read number by number, in its place. To turn a panel costs as much as to multiply ROWS runs with it:
+            d is turned if it has fewer runs than x, else x, and dw comes out turned or not.
+    inner   For few channels, which do not fill a panel. Tiles of 8 x 3 inner products read both sides from where they lie, LANES
             pixels at a time, and leave LANES partial sums of each product; the lanes are added up at the very end.
 
-All tiles of a way stand in one long list, column by column of dw, and each thread takes an equal share of it.
+All tiles of a way stand in one long list, and each thread takes an equal share of it.
 
-Shapes here: N images, G groups, F channels out, T taps; a *run* is a row of neighbouring numbers; *blocks* are 8 channels.
+Shapes here: N images, G groups, F channels out, T taps; a *run* is a row of neighbouring numbers; *blocks* are 8 runs.
 """
 from collections import namedtuple
+from functools import lru_cache
 
 import numpy as np
 from numba import prange
@@ -24,25 +26,37 @@ from numpyvision.kernels.jit import jit, jit_parallel, num_threads
 from numpyvision.kernels.product import first_of, steps
 from numpyvision.kernels.workspace import workspace
 
-ROWS, product_tile, flush_denormals, turn_tile = vector.ROWS, vector.product_tile_2, vector.flush_denormals, vector.turn_tile
+ROWS, gather_tile, gather_run, turn_tile = vector.ROWS, vector.gather_tile, vector.gather_run, vector.turn_tile
+flush_denormals = vector.flush_denormals
 inner_tile_1, inner_tile_rows, sum_register = vector.inner_tile_1, vector.inner_tile_rows, vector.sum_register
 DEPTH = 320                  # pixels of a panel at most: 320 x 32 float32 are 40 KiB, most of a first-level cache
 TILES, COLUMNS = 512, 64     # of a share at once, with panels and without: their sums fill a part of the second-level cache
-FEW, RUN = 32, 512           # channels that are not worth a panel, if runs are long: the partial sums have their price too; pixels at once
+FEW, RUN = 16, 512           # channels that are not worth a panel, if runs are long: the partial sums have their price too; pixels at once
 LITTLE, SHORT = 64, 32       # taps that are not worth a copy of d's rows, with x's distance between them, unless the rows are short
+MANY = 512                   # 512 x 320 float32 are 640 KiB
+PANEL = 2 * vector.lanes(np.float32)
 
-# How the runs lie in x. width: how long a run is; far: the largest offset; offsets: of T = `taps` taps, and more to fill the last tile;
-# rows: how many runs follow each other in d, `step` apart in x.
-Runs = namedtuple("Runs", "channels plane width offsets far taps groups rows step")
+# One side of the product, d or x: the channels of an image, numbers of each; how many runs a group has, where they begin, and some a
+# second time, so that they fill whole tiles; the last of these places.
+Side = namedtuple("Side", "channels plane count runs far")
+# What both have in common. groups; width: how long a run is; rows: how many follow each other in d, `step` apart in x; turned: d is.
+Runs = namedtuple("Runs", "images groups width rows step turned")
 
 
 def reads_rows(per_group, T, rows, length):
     """Whether products_of_runs can take many short runs, and is faster than with one that they were copied to."""
-    return T < LITTLE and length >= SHORT and takes_inner(per_group, rows * length)
+    if takes_inner(per_group, rows * length):
+        return T < LITTLE and length >= SHORT
+    return turns_d(per_group, T, rows)
 
 
 def takes_inner(per_group, length):
     return per_group < ROWS or per_group <= FEW and length >= RUN * per_group // FEW
+
+
+def turns_d(per_group, T, rows):
+    """Whether that costs less, in whole tiles. Runs that share no pixels, as those of a matrix, are too much for the cache if many."""
+    return (rows > 1 or T <= MANY) and -(-per_group // PANEL) * (-(-T // ROWS) + 1) <= -(-T // PANEL) * (-(-per_group // ROWS) + 1)
 
 
 def products_of_runs(d, x, offsets, groups, length, rows=1, step=0):
@@ -50,103 +64,138 @@ def products_of_runs(d, x, offsets, groups, length, rows=1, step=0):
 
     d (N, F, Pd), x (N, C, Px). More than one row only where reads_rows says so.
     """
-    (N, F, Pd), T, lanes = d.shape, len(offsets), vector.lanes(x.dtype)
-    per_group, dw = F // groups, np.empty((F, T), x.dtype)
+    (N, F, Pd), (_, C, Px), T, lanes = d.shape, x.shape, len(offsets), vector.lanes(x.dtype)
+    per_group, dw, arrays = F // groups, np.empty((F, T), x.dtype), (d.reshape(-1), x.reshape(-1))
+    sides = (F, Pd, per_group, steps(per_group, Pd)), (C, Px, T, offsets)
     inner = takes_inner(per_group, rows * length)
+    turned = not inner and turns_d(per_group, T, rows)
+    if turned:
+        arrays, sides = arrays[::-1], sides[::-1]
     high, width = (1 if per_group <= 2 else ROWS, 3) if inner else (ROWS, 2 * lanes)
-    offsets = np.concatenate([offsets, np.repeat(offsets[-1:], -T % width)])         # fill up to whole tiles; cut off when copied out
-    source = Runs(*x.shape[1:], length, offsets, int(offsets.max()), T, groups, rows, step)
-    blocks = -(-per_group // high)
-    workers = min(num_threads(), groups * blocks * (len(offsets) // width))
-    most = COLUMNS if inner else max(1, TILES // blocks) * blocks                    # tiles at once
+    left, right = _side(*sides[0], high), _side(*sides[1], width)
+    blocks, panels = len(left.runs) // high, len(right.runs) // width
+    most = COLUMNS if inner else max(1, TILES // blocks) * blocks if blocks <= TILES else TILES         # tiles at once
     size = most * 3 * high * lanes if inner else (most * ROWS + DEPTH) * width
-    work, flat = workspace("product", workers * size, x.dtype), (d.reshape(-1), x.reshape(-1), dw.reshape(-1))
-    rows_of_d = np.minimum(np.arange(high), per_group - 1) * Pd                      # fewer channels than rows: the last again
-    places = np.concatenate([rows_of_d, offsets]) if inner else steps(lanes, width)
-    _products_loop(inner, *flat, work, N, Pd, source, places, np.zeros(width, x.dtype), high, lanes, most, size, workers)
+    workers = min(num_threads(), groups * blocks * panels)
+    work = workspace("product", workers * size, x.dtype)
+    if inner:
+        rows_of_d = np.minimum(np.arange(high), per_group - 1) * Pd                  # fewer channels than rows: the last again
+        places, pixels = np.concatenate([rows_of_d, right.runs]), rows_of_d
+    else:
+        places, pixels = steps(lanes, width), _pixels(rows, length, step) if turned else steps(length, 1)
+    source = Runs(N, groups, length, rows, step, turned)
+    arrays = *arrays, dw.reshape(-1), work
+    _products_loop(inner, *arrays, source, left, right, places, pixels, np.zeros(width, x.dtype), high, lanes, most, size, workers)
     return dw
 
 
+def _side(channels, plane, count, runs, tile):
+    return Side(channels, plane, count, np.concatenate([runs, np.repeat(runs[-1:], -count % tile)]), int(runs.max()))
+
+
+@lru_cache(maxsize=64)
+def _pixels(rows, length, step):
+    """Where the pixels of many runs stand."""
+    return (np.arange(rows)[:, None] * step + np.arange(length)).reshape(-1)
+
+
 @jit_parallel
-def _products_loop(inner, d, x, dw, work, N, plane, source, places, zeros, high, lanes, most, size, workers):
-    """Both ways to find dw in one loop, because compiling a parallel loop takes a second. places, zeros: see there."""
+def _products_loop(inner, a, b, dw, work, source, left, right, places, pixels, zeros, high, lanes, most, size, workers):
+    """Both ways to find dw in one loop, because compiling a parallel loop takes a second. places, pixels, zeros: see there."""
     for k in prange(workers):
         worker = np.int64(k)                                                         # prange counts in unsigned numbers
         flush_denormals(True)
         if inner:
-            _share_of_columns(worker, workers, d, x, dw, work, N, plane, source, places, high, lanes, size)
+            _share_of_columns(worker, workers, a, b, dw, work, source, left, right, places, high, lanes, size)
         else:
-            _share_of_panels(worker, workers, d, x, dw, work, N, plane, source, places, zeros, most, size)
+            _share_of_panels(worker, workers, a, b, dw, work, source, left, right, places, pixels, zeros, most, size)
         flush_denormals(False)
 
 
 # ---------------------------------------------------------------------------------------------------------------- panels
 @jit
-def _share_of_panels(worker, workers, d, x, dw, work, N, plane, source, upright, zeros, most, size):
+def _share_of_panels(worker, workers, a, b, dw, work, source, left, right, upright, pixels, zeros, most, size):
     """One worker's share of the list: blocks of one panel, then of the next, group after group."""
-    per_group, panels = len(dw) // source.taps // source.groups, len(source.offsets) // len(zeros)
-    blocks = -(-per_group // ROWS)
+    width = len(zeros)
+    blocks, panels, sums = len(left.runs) // ROWS, len(right.runs) // width, worker * size
     tiles = source.groups * panels * blocks
     tile, end = tiles * worker // workers, tiles * (worker + 1) // workers
     while tile < end:
         g = tile // (panels * blocks)
         first = g * panels * blocks
-        stop = min(end, first + panels * blocks, tile // blocks * blocks + most)
-        _add_panels(g, tile - first, stop - first, d, x, dw, work, worker * size, N, plane, source, upright, zeros)
-        tile = stop
+        start = tile - first
+        stop = min(end - first, panels * blocks, (start // most + 1) * most)
+        _add_panels(g, start, stop, blocks, a, b, dw, work, sums, source, left, right, upright, pixels, zeros)
+        for p in range(start // blocks, -(-stop // blocks)):
+            row0, row1 = max(start - p * blocks, 0) * ROWS, min(stop - p * blocks, blocks) * ROWS
+            at, row1 = sums + (p * blocks - start) * ROWS * width, min(row1, left.count)
+            if source.turned:
+                _put_columns(work, at, row0, row1, p * width, min((p + 1) * width, right.count), dw, g * right.count, left.count, width)
+            else:
+                _put_rest(work, at, row0, row1, p * width, min((p + 1) * width, right.count), dw, g * left.count, right.count, width)
+        tile = first + stop
 
 
 @jit
-def _add_panels(g, start, stop, d, x, dw, work, sums, N, plane, source, upright, zeros):
+def _add_panels(g, start, stop, blocks, a, b, dw, work, sums, source, left, right, upright, pixels, zeros):
     """Tiles `start` to `stop` of one group, over all images."""
-    F, T, width, channels = len(dw) // source.taps, source.taps, len(zeros), source.channels // source.groups
-    per_group = F // source.groups
-    blocks = -(-per_group // ROWS)
-    p0, p1, panel = start // blocks, -(-stop // blocks), sums + (stop - start) * ROWS * width
-    pieces = -(-source.width // DEPTH)
-    piece = -(-source.width // (pieces * len(upright))) * len(upright)
-    for k in range(N * pieces):
+    width, T = len(zeros), right.count
+    panel, pieces = sums + (stop - start) * ROWS * width, -(-len(pixels) // DEPTH)
+    piece = -(-len(pixels) // (pieces * len(upright))) * len(upright)
+    for k in range(source.images * pieces):
         n, q = k // pieces, k % pieces * piece
-        count, run = min(piece, source.width - q), (n * source.channels + g * channels) * source.plane + q
-        for p in range(p0, p1):
-            _turn_panel(x, run, source, p * width, count, work, panel, upright, width)
+        count = min(piece, len(pixels) - q)
+        a0 = (n * left.channels + g * (left.channels // source.groups)) * left.plane
+        b0 = (n * right.channels + g * (right.channels // source.groups)) * right.plane + q
+        for p in range(start // blocks, -(-stop // blocks)):
+            _turn_panel(b, b0, right, p * width, count, work, panel, upright, width)
             for tile in range(max(start, p * blocks), min(stop, (p + 1) * blocks)):
-                f, o = g * per_group + first_of(tile - p * blocks, per_group, ROWS), sums + (tile - start) * ROWS * width
+                m, o = (tile - p * blocks) * ROWS, sums + (tile - start) * ROWS * width
                 before, s, s_row, to, at, row = work, o, width, work, o, width
                 if k == 0:
                     before, s, s_row = zeros, 0, 0
-                if k == N * pieces - 1 and (p + 1) * width <= T:                     # complete, and all of it taps: to where it belongs
-                    to, at, row = dw, f * T + p * width, T
-                product_tile(d, (n * F + f) * plane + q, plane, 1, work, panel, width, count, before, s, s_row, to, at, row)
-    last = T // width * width
-    if p1 * width > T:                                                               # the last panel is only partly there
-        for tile in range(max(start, (p1 - 1) * blocks), stop):
-            f, o = g * per_group + first_of(tile - (p1 - 1) * blocks, per_group, ROWS), sums + (tile - start) * ROWS * width
-            for m in range(ROWS):
-                for t in range(last, T):
-                    dw[(f + m) * T + t] = work[o + m * width + t - last]
+                if k == source.images * pieces - 1 and not source.turned and m + ROWS <= left.count and (p + 1) * width <= T:
+                    to, at, row = dw, (g * left.count + m) * T + p * width, T        # complete: to where it belongs
+                gather_tile(a, a0, left.runs, m, pixels, q, work, panel, count, before, s, s_row, to, at, row)
 
 
 @jit
-def _turn_panel(x, run, source, t0, count, work, panel, upright, width):
-    """panel[q, j] = x[run + offsets[t0 + j] + q] for `count` pixels q, and a few more that nobody reads."""
-    lanes, offsets = len(upright), source.offsets
+def _turn_panel(x, run, side, t0, count, work, panel, upright, width):
+    """panel[q, j] = x[run + runs[t0 + j] + q] for `count` pixels q, and a few more that nobody reads."""
+    lanes, runs = len(upright), side.runs
     for q in range(0, count, lanes):
-        if run + source.far + q + lanes <= len(x):
+        if run + side.far + q + lanes <= len(x):
             for j in range(0, width, lanes):
-                turn_tile(x, run + q, offsets, t0 + j, work, panel + q * width + j, upright, 0)
+                turn_tile(x, run + q, runs, t0 + j, work, panel + q * width + j, upright, 0)
         else:                                                                        # near the end of x: number by number
             for j in range(width):
                 for i in range(q, q + lanes):
-                    k = run + offsets[t0 + j] + i
+                    k = run + runs[t0 + j] + i
                     work[panel + i * width + j] = x[k] if k < len(x) else 0
+
+
+@jit
+def _put_rest(work, at, row0, row1, col0, col1, dw, first, T, width):
+    """Of the sums in these rows and columns, those of tiles that are only partly there."""
+    for r in range(row0, row1):
+        if col1 < col0 + width or r >= row1 // ROWS * ROWS:
+            for c in range(col0, col1):
+                dw[(first + r) * T + c] = work[at + r * width + c - col0]
+
+
+@jit
+def _put_columns(work, at, row0, row1, col0, col1, dw, first, T, width):
+    """The sums in these rows and columns, which are taps and channels here: so many rows at once as stay in the first-level cache."""
+    for r in range(row0, row1, DEPTH):
+        for c in range(col0, col1):
+            gather_run(work, at + r * width + c - col0, width, min(DEPTH, row1 - r), dw, (first + c) * T + r)
 
 
 # ---------------------------------------------------------------------------------------------------------------- inner products
 @jit
-def _share_of_columns(worker, workers, d, x, dw, work, N, plane, source, places, high, lanes, size):
+def _share_of_columns(worker, workers, d, x, dw, work, source, left, right, places, high, lanes, size):
     """One worker's share of the list: columns of 3 taps of one block, then of the next, group after group."""
-    per_group, columns = len(dw) // source.taps // source.groups, len(source.offsets) // 3
+    per_group, columns = left.count, len(right.runs) // 3
     blocks = -(-per_group // high)
     tiles = source.groups * blocks * columns
     tile, end = tiles * worker // workers, tiles * (worker + 1) // workers
@@ -154,28 +203,29 @@ def _share_of_columns(worker, workers, d, x, dw, work, N, plane, source, places,
         block, c0 = tile // columns, tile % columns
         c1 = min(columns, c0 + COLUMNS, c0 + end - tile)
         f = block // blocks * per_group + first_of(block % blocks, per_group, high)
-        _add_inner_products(block // blocks, f, c0, c1, d, x, dw, work, worker * size, N, plane, source, places, high, lanes)
+        _add_inner_products(block // blocks, f, c0, c1, d, x, dw, work, worker * size, source, left, right, places, high, lanes)
         tile += c1 - c0
 
 
 @jit
-def _add_inner_products(g, f, c0, c1, d, x, dw, work, sums, N, plane, source, places, high, lanes):
+def _add_inner_products(g, f, c0, c1, d, x, dw, work, sums, source, left, right, places, high, lanes):
     """Channels f to f + high with taps 3*c0 to 3*c1, over all images."""
-    F, T, channels, size = len(dw) // source.taps, source.taps, source.channels // source.groups, 3 * high * lanes
+    T, size = right.count, 3 * high * lanes
     work[sums:sums + (c1 - c0) * size] = 0
     pieces = -(-source.width // RUN)
     piece, rows = -(-source.width // (pieces * lanes)) * lanes, max(1, RUN // source.width)
-    for n in range(N):
+    for n in range(source.images):
         for r in range(0, source.rows, rows):
             for q in range(0, source.width, piece):
-                run = (n * source.channels + g * channels) * source.plane + r * source.step + q
-                left, down, count = (n * F + f) * plane + r * source.width + q, min(rows, source.rows - r), min(piece, source.width - q)
+                run = (n * right.channels + g * (right.channels // source.groups)) * right.plane + r * source.step + q
+                from_d = (n * left.channels + f) * left.plane + r * source.width + q
+                down, count = min(rows, source.rows - r), min(piece, source.width - q)
                 for c in range(c0, c1):
                     o = sums + (c - c0) * size
                     if high == 1:
-                        inner_tile_1(d, left, source.width, x, run, source.step, down, count, places, high + 3 * c, work, o)
+                        inner_tile_1(d, from_d, source.width, x, run, source.step, down, count, places, high + 3 * c, work, o)
                     else:
-                        inner_tile_rows(d, left, source.width, x, run, source.step, down, count, places, high + 3 * c, work, o)
-    for m in range(min(high, F // source.groups)):
+                        inner_tile_rows(d, from_d, source.width, x, run, source.step, down, count, places, high + 3 * c, work, o)
+    for m in range(min(high, left.count)):
         for t in range(3 * c0, min(3 * c1, T)):
             dw[(f + m) * T + t] = sum_register(work, sums + (t // 3 - c0) * size + (m * 3 + t % 3) * lanes)

@@ -6,7 +6,7 @@ functions, which also run in their place under NUMBA_DISABLE_JIT=1, so that a de
 
     product_tile    8 rows x 1 or 2 registers of a matrix product
     table_tile      product_tile whose rows of the right matrix stand at the places of a table; low_tile: of 4 rows x 4 registers;
-                    thin_tile: of 1 row x 8
+                    thin_tile: of 1 row x 8; gather_tile: whose numbers of the left matrix do too
     inner_tile      8 (or 1) x 3 inner products of long runs; sum_register adds up what they leave
     load_panels     runs from many places, cut into pieces of 2 registers and laid together (product.py's panels)
     copy_rows       neighbouring numbers of each row of an image, or every second one, by whole registers
@@ -99,6 +99,14 @@ def _table_tile(a, a_row, a_step, b, table, gap, count, start, s_row, out, o_row
     for m in range(rows):
         sums = start[s0 + m * s_row + j] + a[a0 + m * a_row + np.arange(count) * a_step] @ right
         out[o0 + m * o_row + _columns(registers, o_gap, dtype.dtype)] = sums
+
+
+def _gather_tile(a, a0, rows, m0, steps, t0, b, b0, count, start, s0, s_row, out, o0, o_row):
+    """product_tile of 2 registers with a[a0 + rows[m0 + m] + steps[t0 + t]], and rows of b one behind the other."""
+    width = 2 * lanes(a.dtype)
+    j, right = np.arange(width), b[b0:b0 + count * width].reshape(count, width)
+    for m in range(ROWS):
+        out[o0 + m * o_row + j] = start[s0 + m * s_row + j] + a[a0 + rows[m0 + m] + steps[t0:t0 + count]] @ right
 
 
 def _inner_tile(x, x0, x_row, y, y0, y_row, rows, count, places, p0, sums, s0, high):
@@ -331,12 +339,12 @@ def _load_panels_llvm(typing, x, x0, offsets, t0, count, starts, s0, panels, gap
     return signature, emit
 
 
-def _emit_product(e, rows, a_step, right, count, begins, targets, registers, gap=None, o_gap=None):
-    """The loop of a tile. rows, begins and targets: of each row, the pointers to a, start and out; right(t): the pointer to row t of b.
-    gap, o_gap: from register to register of b and out, LANES if not said."""
+def _emit_product(e, rows, step, right, count, begins, targets, registers, gap=None, o_gap=None):
+    """The loop of a tile. rows, begins and targets: of each row, the pointers to a, start and out; step(t): how far number t of a is from
+    the first; right(t): the pointer to row t of b; gap, o_gap: from register to register of b and out, LANES if not said."""
     gap, o_gap = gap or _i64(e.lanes), o_gap or _i64(e.lanes)
     t, sums, close = e.loop(count, [e.zero()] * (len(rows) * registers))
-    at, new = e.builder.mul(a_step, t), []
+    at, new = step(t), []
     vectors = [e.load(register) for register in e.rows(right(t), gap, registers)]
     for m, row in enumerate(rows):
         left = e.broadcast(e.pointer(row, at))
@@ -364,8 +372,8 @@ def _product_tile_of(registers):
             def right(t):
                 return e.pointer(b.data, builder.add(b0, builder.mul(b_step, t)))
 
-            _emit_product(e, e.rows(e.pointer(a.data, a0), a_row), a_step, right, count, e.rows(e.pointer(start.data, s0), s_row),
-                          e.rows(e.pointer(out.data, o0), o_row), registers)
+            _emit_product(e, e.rows(e.pointer(a.data, a0), a_row), lambda t: builder.mul(a_step, t), right, count,
+                          e.rows(e.pointer(start.data, s0), s_row), e.rows(e.pointer(out.data, o0), o_row), registers)
             return context.get_dummy_value()
 
         return signature, emit
@@ -392,12 +400,33 @@ def _table_tile_of(registers, height):
                 return e.pointer(b, builder.load(e.pointer(table, t)))
 
             rows, begins, targets = e.rows(a, a_row, height), e.rows(start, s_row, height), e.rows(out, o_row, height)
-            _emit_product(e, rows, a_step, right, count, begins, targets, registers, gap, o_gap)
+            _emit_product(e, rows, lambda t: builder.mul(a_step, t), right, count, begins, targets, registers, gap, o_gap)
             return context.get_dummy_value()
 
         return types.void(*[i] * 12, dtype), emit
 
     return table_tile
+
+
+@intrinsic
+def _gather_tile_llvm(typing, a, a0, rows, m0, steps, t0, b, b0, count, start, s0, s_row, out, o0, o_row):
+    i = types.int64
+    signature = types.void(a, i, rows, i, steps, i, b, i, i, start, i, i, out, i, i)
+
+    def emit(context, builder, signature, args):
+        a, a0, rows, m0, steps, t0, b, b0, count, start, s0, s_row, out, o0, o_row = _unpack(context, builder, signature, args)
+        e = _Emit(builder, signature.args[0].dtype)
+        first, steps = e.pointer(a.data, a0), e.pointer(steps.data, t0)
+        left = [e.pointer(first, builder.load(e.pointer(rows.data, builder.add(m0, _i64(m))))) for m in range(ROWS)]
+
+        def right(t):
+            return e.pointer(b.data, builder.add(b0, builder.mul(_i64(2 * e.lanes), t)))
+
+        _emit_product(e, left, lambda t: builder.load(e.pointer(steps, t)), right, count, e.rows(e.pointer(start.data, s0), s_row),
+                      e.rows(e.pointer(out.data, o0), o_row), 2)
+        return context.get_dummy_value()
+
+    return signature, emit
 
 
 @intrinsic
@@ -669,6 +698,7 @@ put_quads = _put_quads if numba.config.DISABLE_JIT else _put_quads_llvm
 gather_run = _gather_run if numba.config.DISABLE_JIT else _gather_run_llvm
 product_tile_1, product_tile_2 = _product_tile_of(1), _product_tile_of(2)
 table_tile, low_tile, thin_tile = _table_tile_of(2, ROWS), _table_tile_of(4, ROWS // 2), _table_tile_of(8, 1)
+gather_tile = _gather_tile if numba.config.DISABLE_JIT else _gather_tile_llvm
 at = _at if numba.config.DISABLE_JIT else _at_llvm
 inner_tile_1, inner_tile_rows = _inner_tile_of(1), _inner_tile_of(ROWS)
 sum_register = _sum_register if numba.config.DISABLE_JIT else _sum_register_llvm
