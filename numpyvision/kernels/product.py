@@ -221,12 +221,15 @@ def first_of(block, rows, high):
 
 @jit
 def _load_strip(x, begin, near_end, offsets, t0, count, tiles, p0, panels, gap, work, panel, tile, lanes):
-    """panel[p, t, j] = x[begin + offsets[t0 + t] + tiles[p0 + p] + j // LANES * gap + j % LANES]."""
-    if not near_end:
-        load_panels(x, begin, offsets, t0, count, tiles, p0, panels, gap, work, panel, DEPTH * tile)
-        return
-    for p in range(panels):                                                          # near the end of x: number by number
-        for t in range(count):
+    """panel[p, t, j] = x[begin + offsets[t0 + t] + tiles[p0 + p] + j // LANES * gap + j % LANES]; load_panels can tiles of 2 registers."""
+    whole, reach = count, tiles[p0 + panels - 1] + (tile // lanes - 1) * gap + lanes
+    if near_end:                                                                     # rows before the first that runs over go by registers
+        whole = np.int64(0)
+        while tile == 2 * lanes and whole < count and begin + offsets[t0 + whole] + reach <= len(x):
+            whole += 1
+    load_panels(x, begin, offsets, t0, whole, tiles, p0, panels, gap, work, panel, DEPTH * tile)
+    for p in range(panels if whole < count else 0):                                  # near the end of x: number by number
+        for t in range(whole, count):
             for j in range(tile):
                 k = begin + offsets[t0 + t] + tiles[p0 + p] + j // lanes * gap + j % lanes
                 work[panel + (p * DEPTH + t) * tile + j] = x[k] if k < len(x) else 0
