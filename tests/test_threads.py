@@ -45,3 +45,31 @@ def test_nonsense_is_refused(wrong):
     with pytest.raises(ValueError, match="whole number from 1 to"):
         numpyvision.set_num_threads(wrong)
     assert numpyvision.get_num_threads() == before
+
+
+def test_small_work_wakes_no_other_thread_and_large_work_does():
+    assert run("""
+import numpy as np
+import numpyvision
+from numpyvision.kernels import conv, elementwise, jit, product, product_dw
+small, large = ([np.ones((2, 16, side, side), np.float32), np.ones((16, 16, 1, 1), np.float32)] for side in (4, 64))
+once = (1, 1), (0, 0), (1, 1), 1
+conv.conv2d(*small, None, *once)                                     # starts the threads
+seen = []
+def watched(loop):
+    def call(*args):
+        seen.append(jit.num_threads())
+        if args[0] is None:
+            raise ValueError
+        return loop(*args)
+    return call
+product._sums_loop, product_dw._products_loop = watched(product._sums_loop), watched(product_dw._products_loop)
+for x, w in (small, large):
+    conv.conv2d(x, w, None, *once)
+    conv.conv2d_dw(x, x, w.shape, *once)
+try:
+    jit.alone(watched(None))(None)
+except ValueError:
+    seen.append(jit.num_threads())                                   # given back all the same
+print(*seen)
+""", NUMBA_NUM_THREADS="2") == ["1", "1", "2", "2", "1", "2"]

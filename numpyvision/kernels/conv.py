@@ -24,8 +24,8 @@ from numba import prange
 
 from numpyvision.kernels import product, product_dw, product_wide, vector, winograd
 from numpyvision.kernels.elementwise import LANES as SUM_LANES
-from numpyvision.kernels.elementwise import add_up
-from numpyvision.kernels.jit import jit, jit_parallel
+from numpyvision.kernels.elementwise import SMALL, add_up
+from numpyvision.kernels.jit import alone_below, jit, jit_parallel
 from numpyvision.kernels.workspace import workspace
 
 LANES, copy_rows_1, copy_rows_2, gather_run = vector.lanes(np.float32), vector.copy_rows_1, vector.copy_rows_2, vector.gather_run
@@ -88,6 +88,7 @@ def conv2d_dw(dout, x, w_shape, stride, padding, dilation, groups, plan=None):
     return product_dw.products_of_runs(runs, planes, offsets, groups, (Ho - 1) * width + Wo).reshape(w_shape)
 
 
+@alone_below(SMALL)
 @jit_parallel
 def conv2d_db(dout):
     """Gradient to b: dout summed over images and pixels. (N, F, Ho*Wo) -> (F,)."""
@@ -246,6 +247,7 @@ def _padded_phases(x, stride, top, left, Hp, Wp, phases, name="planes", groups=1
     return planes.reshape(N, C, P), width
 
 
+@alone_below(SMALL)
 @jit_parallel
 def _copy_phases(x, planes, P, C, H, W, phases, sy, sx, top, left, height, width):
     for k in prange(len(planes) // P):

@@ -28,7 +28,7 @@ import numpy as np
 from numba import prange
 
 from numpyvision.kernels import vector
-from numpyvision.kernels.jit import jit, jit_parallel, num_threads
+from numpyvision.kernels.jit import alone, jit, jit_parallel, num_threads
 from numpyvision.kernels.workspace import workspace
 
 ROWS, load_panels, turn_tile, at = vector.ROWS, vector.load_panels, vector.turn_tile, vector.at
@@ -38,6 +38,7 @@ flush_denormals = vector.flush_denormals
 DEPTH = 256             # rows of a panel at most: 256 x 32 float32 are 32 KiB, most of a first-level cache
 STRIP = 8               # panels of a task at most: they and their sums fill a share of the second-level cache
 BLOCKS = 64             # blocks of a task at most, for the same reason
+LITTLE_WORK = 2**18     # multiplications that one thread does sooner than wake a second: 6 microseconds of them
 FEW = 4                 # so few blocks take less time to read x in its place than its panels to copy
 THIN = 3                # groups of fewer channels ("depthwise": of one) take tiles of one row, 8 registers wide
 
@@ -73,7 +74,8 @@ def sums_of_runs(x, w, step, bias, offsets, products, starts, groups, width, out
     begin = np.zeros(tile, x.dtype) if bias is None else np.repeat(bias, tile)
     target = Target(F // groups, Ho * Wo, Wo, *stride, 0 if bias is None else tile)
     flat = x.reshape(-1), w, begin, out.reshape(-1), work
-    _sums_loop(*flat, table, offsets, columns, places, tiles, starts, N, groups, source, target, cut)
+    loop = _sums_loop if cut.workers > 1 else alone(_sums_loop)
+    loop(*flat, table, offsets, columns, places, tiles, starts, N, groups, source, target, cut)
 
 
 @lru_cache(maxsize=64)
@@ -91,6 +93,7 @@ def _plan(products, width, jobs, high, tile, lanes, threads):
         table.append([*p, sum(map(len, tiles)), len(q), down])
         tiles.append(np.append(q, (p.rows - 1) * width + p.cols))
     blocks = -(-max(p.channels for p in products) // high)
+    threads = 1 if jobs * sum(p.rows * p.cols * p.channels * p.T for p in products) < LITTLE_WORK else threads
     cut = cut_tasks(jobs * len(products), max(row[-2] for row in table), blocks, tile, lanes, threads, high)
     return np.array(table), np.concatenate(tiles), cut
 

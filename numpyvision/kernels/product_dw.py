@@ -22,8 +22,8 @@ import numpy as np
 from numba import prange
 
 from numpyvision.kernels import vector
-from numpyvision.kernels.jit import jit, jit_parallel, num_threads
-from numpyvision.kernels.product import first_of, steps
+from numpyvision.kernels.jit import alone, jit, jit_parallel, num_threads
+from numpyvision.kernels.product import LITTLE_WORK, first_of, steps
 from numpyvision.kernels.workspace import workspace
 
 ROWS, gather_tile, gather_run, turn_tile = vector.ROWS, vector.gather_tile, vector.gather_run, vector.turn_tile
@@ -76,7 +76,7 @@ def products_of_runs(d, x, offsets, groups, length, rows=1, step=0):
     blocks, panels = len(left.runs) // high, len(right.runs) // width
     most = COLUMNS if inner else max(1, TILES // blocks) * blocks if blocks <= TILES else TILES         # tiles at once
     size = most * 3 * high * lanes if inner else (most * ROWS + DEPTH) * width
-    workers = min(num_threads(), groups * blocks * panels)
+    workers = 1 if N * rows * length * dw.size < LITTLE_WORK else min(num_threads(), groups * blocks * panels)
     work = workspace("product", workers * size, x.dtype)
     if inner:
         rows_of_d = np.minimum(np.arange(high), per_group - 1) * Pd                  # fewer channels than rows: the last again
@@ -85,7 +85,8 @@ def products_of_runs(d, x, offsets, groups, length, rows=1, step=0):
         places, pixels = steps(lanes, width), _pixels(rows, length, step) if turned else steps(length, 1)
     source = Runs(N, groups, length, rows, step, turned)
     arrays = *arrays, dw.reshape(-1), work
-    _products_loop(inner, *arrays, source, left, right, places, pixels, np.zeros(width, x.dtype), high, lanes, most, size, workers)
+    loop = _products_loop if workers > 1 else alone(_products_loop)
+    loop(inner, *arrays, source, left, right, places, pixels, np.zeros(width, x.dtype), high, lanes, most, size, workers)
     return dw
 
 
