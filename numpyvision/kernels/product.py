@@ -39,11 +39,12 @@ DEPTH = 256             # rows of a panel at most: 256 x 32 float32 are 32 KiB, 
 STRIP = 8               # panels of a task at most: they and their sums fill a share of the second-level cache
 BLOCKS = 64             # blocks of a task at most, for the same reason
 LITTLE_WORK = 2**18     # multiplications that one thread does sooner than wake a second: 6 microseconds of them
-FEW = 4                 # so few blocks take less time to read x in its place than its panels to copy
+FEW, FEW_NEAR = 4, 8    # so few blocks read x in its place faster than its panels are copied; where taps are neighbours
 THIN = 3                # groups of fewer channels ("depthwise": of one) take tiles of one row, 8 registers wide
 
-# How the runs lie in x and w. width: from row to row; far: the largest offset; step: of a w that lies on its side; upright: its rows.
-Source = namedtuple("Source", "channels plane width far step upright")
+# How the runs lie in x and w. width: from row to row; far: the largest offset; step: of a w that lies on its side; upright: its rows; few:
+# blocks that read x in its place.
+Source = namedtuple("Source", "channels plane width far step upright few")
 Target = namedtuple("Target", "channels plane row sy sx begin")              # how the pixels lie in out; begin: from row to row of the bias
 # How a product is cut into tasks. panels, blocks: of one at most; high, tile: rows and columns of a tile; size: of its workspace.
 Cut = namedtuple("Cut", "workers strips parts panels blocks high tile lanes size")
@@ -69,7 +70,8 @@ def sums_of_runs(x, w, step, bias, offsets, products, starts, groups, width, out
     table, tiles, cut = _plan(products, width, N * groups, high, tile, lanes, num_threads())
     work = workspace("product", cut.workers * cut.size, x.dtype)
     step = step if products[0].T else 1
-    source = Source(*x.shape[1:], width, int(offsets.max(initial=0)), step, steps(lanes, DEPTH))
+    few = FEW_NEAR if len(offsets) > 1 and 0 <= offsets[1] - offsets[0] < lanes else FEW
+    source = Source(*x.shape[1:], width, int(offsets.max(initial=0)), step, steps(lanes, DEPTH), few)
     columns, places = steps(products[0].T, step) if step > 1 else offsets, steps(DEPTH, tile)        # of a row of w, of a panel
     begin = np.zeros(tile, x.dtype) if bias is None else np.repeat(bias, tile)
     target = Target(F // groups, Ho * Wo, Wo, *stride, 0 if bias is None else tile)
@@ -178,7 +180,7 @@ def _sum_strip(task, x, w, begin, out, work, sums, products, offsets, columns, p
     run = (job // groups * source.channels + job % groups * (source.channels // groups)) * source.plane
     corner, regular = job * target.channels * target.plane, target.sx == 1 and target.sy == 1 and channels >= high
     near_end = run + source.far + tiles[max(p0, p1 - 1)] + (tile // cut.lanes - 1) * gap + cut.lanes > len(x)
-    copied = near_end or b1 - b0 > FEW
+    copied = near_end or b1 - b0 > source.few
     for piece in range(pieces if p1 > p0 else 0):
         t0, t1, is_last = T * piece // pieces, T * (piece + 1) // pieces, piece == pieces - 1
         if copied:
