@@ -33,7 +33,7 @@ from numpyvision.kernels.workspace import workspace
 
 ROWS, load_panels, turn_tile, at = vector.ROWS, vector.load_panels, vector.turn_tile, vector.at
 table_tile, low_tile, thin_tile = vector.table_tile, vector.low_tile, vector.thin_tile
-put_run_1, put_run_2, put_pairs, put_quads = vector.put_run_1, vector.put_run_2, vector.put_pairs, vector.put_quads
+put_rows_1, put_rows_2, put_pairs, put_quads = vector.put_rows_1, vector.put_rows_2, vector.put_pairs, vector.put_quads
 flush_denormals = vector.flush_denormals
 DEPTH = 256             # rows of a panel at most: 256 x 32 float32 are 32 KiB, most of a first-level cache
 STRIP = 8               # panels of a task at most: they and their sums fill a share of the second-level cache
@@ -103,14 +103,15 @@ def _plan(products, width, jobs, high, tile, lanes, threads):
 def _tiles(rows, cols, width, tile, lanes):
     """Where the tiles of an image of pixels begin, and how many rows of it each has; 0: none of its own.
 
-    A tile has `tile` pixels of one row or LANES of several, where that makes few more of them than one long run from the first pixel to
-    the last, in which a tile may go across the end of a row. The last rows step back, so as not to run over.
+    A tile has `tile` pixels of one row or, if rows are shorter, LANES of several, where that makes few more of them than one long run from
+    the first pixel to the last, in which a tile may go across the end of a row. The last rows step back, so as not to run over.
     """
     length, down = (rows - 1) * width + cols, tile // lanes
     lines, blocks = rows * -(-cols // tile), -(-rows // down) * -(-cols // lanes)
-    if min(lines, blocks) > 1.05 * length / tile + 1:
+    short = cols < tile and rows >= down and blocks < lines
+    if (blocks if short else lines) > 1.05 * length / tile + 1:
         return np.arange(0, length, tile), 0
-    if lines <= blocks or rows < down:
+    if not short:
         return (np.arange(rows)[:, None] * width + np.arange(0, cols, tile)).reshape(-1), 0
     return (np.minimum(np.arange(0, rows, down), rows - down)[:, None] * width + np.arange(0, cols, lanes)).reshape(-1), down
 
@@ -257,36 +258,28 @@ def _turn_upright(w, begin, columns, t0, t1, rows, work, upright, places):
 
 
 @jit
-def _store_tile(work, begin, starts, first, count, near, q0, q1, down, width, cols, out, corner, target, cut):
-    """The sums of `count` rows for q0 <= q < q1 to their places in out; what ran across the end of a row of pixels is left behind."""
-    row, c = q0 // width, q0 % width
-    if down:
-        end = min(c + cut.lanes, cols)
-        for k in range(down):
-            _store_row(work, begin + k * cut.lanes, starts, first, count, near, row + k, c, end, out, corner, target, cut)
-        return
-    for r in range(row, (q1 - 1) // width + 1):
-        c0, c1 = max(q0 - r * width, 0), min(q1 - r * width, cols)
-        if c0 < c1:
-            _store_row(work, begin + r * width + c0 - q0, starts, first, count, near, r, c0, c1, out, corner, target, cut)
+def _store_tile(work, begin, starts, first, rows, near, q0, q1, down, width, cols, out, corner, target, cut):
+    """The sums of each row for q0 <= q < q1 to their places in out, `near` rows next to each other.
 
-
-@jit
-def _store_row(work, begin, starts, first, count, near, r, c0, c1, out, corner, target, cut):
-    """The sums of `count` rows for the pixels c0 <= c < c1 of row r."""
-    for m in range(0, count, near):
-        source = begin + m * cut.tile
-        to = corner + starts[first + m] + r * target.sy * target.row + c0 * target.sx
-        if target.sx == 1:
-            put_run_1(work, source, 0, c1 - c0, out, to)
-        elif target.sx == 2 and near == 2:
-            put_pairs(work, source, cut.tile, c1 - c0, out, to)
-        elif target.sx == 2:
-            put_run_2(work, source, 0, c1 - c0, out, to)
+    What ran across the end of a row of pixels is left behind.
+    """
+    top, step, tile = q0 // width, target.sx, cut.tile
+    for r in range(top, top + down if down else (q1 - 1) // width + 1):
+        c0, source = max(q0 - r * width, 0), begin + max(r * width - q0, 0)
+        c1 = max(c0, min(q1 - r * width, cols))
+        if down:
+            c0 = q0 - top * width
+            c1, source = min(c0 + cut.lanes, cols), begin + (r - top) * cut.lanes
+        count, to = c1 - c0, corner + r * target.sy * target.row + c0 * step
+        if step == 1:
+            put_rows_1(work, source, tile, rows, count, out, to, starts, first)
+        elif step == 2 and near == 2:
+            put_pairs(work, source, tile, rows, count, out, to, starts, first)
+        elif step == 2:
+            put_rows_2(work, source, tile, rows, count, out, to, starts, first)
         elif near % 4 == 0:
-            for k in range(0, near, 4):
-                put_quads(work, source + k * cut.tile, cut.tile, c1 - c0, out, to + k, target.sx)
+            put_quads(work, source, tile, rows, count, out, to, starts, first, step)
         else:
-            for k in range(near):
-                for i in range(c1 - c0):
-                    out[to + i * target.sx + k] = work[source + k * cut.tile + i]
+            for m in range(rows):
+                for i in range(count):
+                    out[to + starts[first + m] + i * step] = work[source + m * tile + i]

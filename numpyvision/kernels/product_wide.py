@@ -15,11 +15,11 @@ from numba import prange
 
 from numpyvision.kernels import vector
 from numpyvision.kernels.jit import jit, jit_parallel, num_threads
-from numpyvision.kernels.product import first_of
+from numpyvision.kernels.product import first_of, steps
 from numpyvision.kernels.workspace import workspace
 
 ROWS, table_tile, at, flush_denormals = vector.ROWS, vector.table_tile, vector.at, vector.flush_denormals
-put_run_1, gather_run = vector.put_run_1, vector.gather_run
+put_rows_1, gather_run = vector.put_rows_1, vector.gather_run
 DEPTH = 512             # pixels of a sum at once: long sums of float32 are more exact in pieces
 
 # x and d, and how x lies in the zeros: its first number, the numbers of a row and in all. tiles: of dw; size: a thread's workspace.
@@ -43,13 +43,13 @@ def products(d, x, w_shape, stride, padding, groups):
     workers = min(num_threads(), tiles)
     size = plane + -(-tiles // workers) * ROWS * tile
     planes = Planes(N, C, H, W, F, Ho * Wo, groups, padding[0] * width + padding[1], width, plane, tiles, size)
-    work = workspace("planes", workers * size, x.dtype)
-    _products_loop(d.reshape(-1), x.reshape(-1), dw.reshape(-1), work, taps, pixels, np.zeros(tile, x.dtype), planes, workers)
+    flat = d.reshape(-1), x.reshape(-1), dw.reshape(-1), workspace("planes", workers * size, x.dtype)
+    _products_loop(*flat, steps(H, width), taps, pixels, np.zeros(tile, x.dtype), planes, workers)
     return dw
 
 
 @jit_parallel
-def _products_loop(d, x, dw, work, taps, pixels, zeros, planes, workers):
+def _products_loop(d, x, dw, work, lines, taps, pixels, zeros, planes, workers):
     """All tiles stand in one list: blocks of ROWS filters with the first two registers of taps, with the next two, channel by channel."""
     tile, blocks = len(zeros), -(-planes.F // planes.groups // ROWS)
     of_channel = len(taps) // tile * blocks
@@ -62,20 +62,20 @@ def _products_loop(d, x, dw, work, taps, pixels, zeros, planes, workers):
             for number in range(first, end):
                 c, t, block = number // of_channel, number % of_channel // blocks * tile, number % blocks
                 if number == first or number % of_channel == 0:
-                    _lay_into_zeros(x, n * planes.C + c, work, begin + planes.corner, planes, tile // 2)
+                    _lay_into_zeros(x, n * planes.C + c, work, begin + planes.corner, lines, planes, tile // 2)
                 sums = begin + planes.plane + (number - first) * ROWS * tile
                 _add_tile(n, c, t, block, d, dw, work, begin, sums, taps, pixels, zeros, planes, tile)
         flush_denormals(False)
 
 
 @jit
-def _lay_into_zeros(x, plane, work, corner, planes, lanes):
+def _lay_into_zeros(x, plane, work, corner, lines, planes, lanes):
     for r in range(planes.H):
-        row, to = (plane * planes.H + r) * planes.W, corner + r * planes.width
+        row = (plane * planes.H + r) * planes.W
         if row + planes.W + lanes <= len(x):
-            put_run_1(x, row, 0, planes.W, work, to)
+            put_rows_1(x, row, 0, 1, planes.W, work, corner, lines, r)
         else:                                                                        # whole registers would be read beyond x
-            gather_run(x, row, 1, planes.W, work, to)
+            gather_run(x, row, 1, planes.W, work, corner + lines[r])
 
 
 @jit

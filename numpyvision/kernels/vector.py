@@ -11,7 +11,7 @@ functions, which also run in their place under NUMBA_DISABLE_JIT=1, so that a de
     load_panels     runs from many places, cut into pieces of 2 registers and laid together (product.py's panels)
     copy_rows       neighbouring numbers of each row of an image, or every second one, by whole registers
     gather_run      every so manieth number, and not one number more
-    put_run         a run into neighbouring places, or every second one, or two runs in turn, and not one number more
+    put_rows        runs, each into neighbouring places, or every second one, or two runs in turn, and not one number more
     put_quads       four runs in turn: groups of four numbers, some way apart
     turn_tile       LANES runs of LANES numbers, transposed: planes of pixels become pixels of channels, and back
     flush_denormals numbers below 1e-38 count as 0 from now on, or no more: a multiplication with one takes a hundred times as long
@@ -66,16 +66,11 @@ def _gather_run(x, x0, step, count, out, o0):
     out[o0:o0 + count] = x[x0:x0 + count * step:step]
 
 
-def _put_run(x, x0, gap, count, out, o0, step, runs):
-    """out[o0 + i*step + k] = x[x0 + k*gap + i], i < count, k < runs."""
-    for k in range(runs):
-        out[o0 + k:o0 + k + count * step:step] = x[x0 + k * gap:x0 + k * gap + count]
-
-
-def _put_quads(x, x0, gap, count, out, o0, step):
-    """out[o0 + i*step + k] = x[x0 + k*gap + i], i < count, k < 4."""
-    i, k = np.arange(count)[:, None], np.arange(4)
-    out[o0 + i * step + k] = x[x0 + k * gap + i]
+def _put_rows(x, x0, gap, rows, count, out, o0, starts, s0, step, runs):
+    """out[o0 + starts[s0 + m] + i*step] = x[x0 + m*gap + i], m < rows, i < count. runs: so many starts follow one another."""
+    for m in range(rows):
+        first = o0 + starts[s0 + m]
+        out[first:first + count * step:step] = x[x0 + m * gap:x0 + m * gap + count]
 
 
 def _at(array, index):
@@ -582,66 +577,63 @@ def _copy_rows_of(step):
     return copy_rows
 
 
-def _put_run_of(step, runs):
-    """put_run for 1 run into every `step`-th place, 1 or 2, or for 2 runs and step 2: lanes beyond the runs are masked off."""
+def _put_rows_of(step, runs):
+    """put_rows into every `step`-th place, 1 or 2, for runs by themselves or, at step 2, by twos: lanes beyond a run are masked off."""
     if numba.config.DISABLE_JIT:
-        return lambda *args: _put_run(*args, step, runs)
+        return lambda *args: _put_rows(*args, step, runs)
 
     @intrinsic
-    def put_run(typing, x, x0, gap, count, out, o0):
+    def put_rows(typing, x, x0, gap, rows, count, out, o0, starts, s0):
         i = types.int64
-        signature = types.void(x, i, i, i, out, i)
+        signature = types.void(x, i, i, i, i, out, i, starts, i)
 
         def emit(context, builder, signature, args):
-            x, x0, gap, count, out, o0 = _unpack(context, builder, signature, args)
-            e = _Emit(builder, signature.args[0].dtype)
-            first, target = e.pointer(x.data, x0), e.pointer(out.data, o0)
+            x, x0, gap, rows, count, out, o0, starts, s0 = _unpack(context, builder, signature, args)
+            e, mul = _Emit(builder, signature.args[0].dtype), builder.mul
             k, _, close = e.loop(e.registers(count), [])
-            done = builder.mul(k, _i64(e.lanes))
-            source, left = e.pointer(first, done), builder.sub(count, done)
-            values = [e.load(source), e.load(e.pointer(source, gap) if runs == 2 else source)]
-            for j in range(step):
-                places = [divmod(place, step) for place in range(j * e.lanes, (j + 1) * e.lanes)]           # (number, of which run)
-                turn = ir.Constant(ir.VectorType(ir.IntType(32), e.lanes), [i + run % runs * e.lanes for i, run in places])
-                mask = e.among([i if run < runs else 2**31 - 1 for i, run in places], left)
-                e.store_some(builder.shuffle_vector(*values, turn), mask, e.pointer(target, builder.mul(done, _i64(step))), j)
+            done = mul(k, _i64(e.lanes))
+            left = builder.sub(count, done)
+            first, target = e.pointer(x.data, builder.add(x0, done)), e.pointer(out.data, builder.add(o0, mul(done, _i64(step))))
+            # of which number and run each place of the registers that are stored is
+            places = [[divmod(place, step) for place in range(j * e.lanes, (j + 1) * e.lanes)] for j in range(step)]
+            turns = [ir.Constant(ir.VectorType(ir.IntType(32), e.lanes), [i + run % runs * e.lanes for i, run in part]) for part in places]
+            masks = [e.among([i if run < runs else 2**31 - 1 for i, run in part], left) for part in places]
+            m, _, close_rows = e.loop(builder.sdiv(rows, _i64(runs)), [])
+            m = mul(m, _i64(runs))
+            values = [e.load(row) for row in e.rows(e.pointer(first, mul(m, gap)), gap, runs)]
+            to = e.pointer(target, builder.load(e.pointer(starts.data, builder.add(s0, m))))
+            for j, (turn, mask) in enumerate(zip(turns, masks, strict=True)):
+                e.store_some(builder.shuffle_vector(values[0], values[-1], turn), mask, to, j)
+            close_rows([])
             close([])
             return context.get_dummy_value()
 
         return signature, emit
 
-    return put_run
+    return put_rows
 
 
 @intrinsic
-def _put_quads_llvm(typing, x, x0, gap, count, out, o0, step):
+def _put_quads_llvm(typing, x, x0, gap, rows, count, out, o0, starts, s0, step):
+    """put_rows for runs by fours, into groups of places `step` apart."""
     i = types.int64
-    signature = types.void(x, i, i, i, out, i, i)
+    signature = types.void(x, i, i, i, i, out, i, starts, i, i)
 
     def emit(context, builder, signature, args):
-        x, x0, gap, count, out, o0, step = _unpack(context, builder, signature, args)
+        x, x0, gap, rows, count, out, o0, starts, s0, step = _unpack(context, builder, signature, args)
         e, mul = _Emit(builder, signature.args[0].dtype), builder.mul
-        first, target = e.pointer(x.data, x0), e.pointer(out.data, o0)
-
-        def put(done, left):
-            """One register of each run: all of it, or `left` numbers."""
-            runs = [e.load(e.pointer(first, builder.add(done, mul(gap, _i64(k))))) for k in range(4)]
-            for i, quad in e.quads(runs):
-                place = e.pointer(target, mul(step, builder.add(done, _i64(i))))
-                if left is None:
-                    e.store(quad, place)
-                else:
-                    with builder.if_then(builder.icmp_signed("<", _i64(i), left)):
-                        e.store(quad, place)
-
-        whole = builder.sdiv(count, _i64(e.lanes))
-        done = mul(whole, _i64(e.lanes))
+        k, _, close = e.loop(e.registers(count), [])
+        done = mul(k, _i64(e.lanes))
         left = builder.sub(count, done)
-        k, _, close = e.loop(whole, [])
-        put(mul(k, _i64(e.lanes)), None)
+        first, target = e.pointer(x.data, builder.add(x0, done)), e.pointer(out.data, builder.add(o0, mul(done, step)))
+        m, _, close_rows = e.loop(builder.sdiv(rows, _i64(4)), [])
+        m = mul(m, _i64(4))
+        to = e.pointer(target, builder.load(e.pointer(starts.data, builder.add(s0, m))))
+        for i, quad in e.quads([e.load(row) for row in e.rows(e.pointer(first, mul(m, gap)), gap, 4)]):
+            with builder.if_then(builder.icmp_signed("<", _i64(i), left)):
+                e.store(quad, e.pointer(to, mul(step, _i64(i))))
+        close_rows([])
         close([])
-        with builder.if_then(builder.icmp_signed(">", left, _i64(0))):
-            put(done, left)
         return context.get_dummy_value()
 
     return signature, emit
@@ -693,8 +685,8 @@ turn_tile = _turn_tile if numba.config.DISABLE_JIT else _turn_tile_llvm
 _has_bits = _features.get("sse2") and not numba.config.DISABLE_JIT
 flush_denormals = _flush_denormals_llvm if _has_bits else numba.njit(_leave_denormals)
 copy_rows_1, copy_rows_2 = _copy_rows_of(1), _copy_rows_of(2)
-put_run_1, put_run_2, put_pairs = _put_run_of(1, 1), _put_run_of(2, 1), _put_run_of(2, 2)
-put_quads = _put_quads if numba.config.DISABLE_JIT else _put_quads_llvm
+put_rows_1, put_rows_2, put_pairs = _put_rows_of(1, 1), _put_rows_of(2, 1), _put_rows_of(2, 2)
+put_quads = (lambda *args: _put_rows(*args, 4)) if numba.config.DISABLE_JIT else _put_quads_llvm
 gather_run = _gather_run if numba.config.DISABLE_JIT else _gather_run_llvm
 product_tile_1, product_tile_2 = _product_tile_of(1), _product_tile_of(2)
 table_tile, low_tile, thin_tile = _table_tile_of(2, ROWS), _table_tile_of(4, ROWS // 2), _table_tile_of(8, 1)
