@@ -31,7 +31,7 @@ from numpyvision.kernels import vector
 from numpyvision.kernels.jit import alone, jit, jit_parallel, num_threads
 from numpyvision.kernels.workspace import workspace
 
-ROWS, load_panels, turn_tile, at = vector.ROWS, vector.load_panels, vector.turn_tile, vector.at
+ROWS, load_panels, at = vector.ROWS, vector.load_panels, vector.at
 table_tile, low_tile, thin_tile = vector.table_tile, vector.low_tile, vector.thin_tile
 put_rows_1, put_rows_2, put_pairs, put_quads = vector.put_rows_1, vector.put_rows_2, vector.put_pairs, vector.put_quads
 flush_denormals = vector.flush_denormals
@@ -42,9 +42,9 @@ LITTLE_WORK = 2**18     # multiplications that one thread does sooner than wake 
 FEW, FEW_NEAR = 4, 8    # so few blocks read x in its place faster than its panels are copied; where taps are neighbours
 THIN = 3                # groups of fewer channels ("depthwise": of one) take tiles of one row, 8 registers wide
 
-# How the runs lie in x and w. width: from row to row; far: the largest offset; step: of a w that lies on its side; upright: its rows; few:
-# blocks that read x in its place.
-Source = namedtuple("Source", "channels plane width far step upright few")
+# How the runs lie in x and w. width: from row to row; far: the largest offset; step: of a w that lies on its side; few: blocks that
+# read x in its place.
+Source = namedtuple("Source", "channels plane width far step few")
 Target = namedtuple("Target", "channels plane row sy sx begin")              # how the pixels lie in out; begin: from row to row of the bias
 # How a product is cut into tasks. panels, blocks: of one at most; high, tile: rows and columns of a tile; size: of its workspace.
 Cut = namedtuple("Cut", "workers strips parts panels blocks high tile lanes size")
@@ -71,7 +71,7 @@ def sums_of_runs(x, w, step, bias, offsets, products, starts, groups, width, out
     work = workspace("product", cut.workers * cut.size, x.dtype)
     step = step if products[0].T else 1
     few = FEW_NEAR if len(offsets) > 1 and 0 <= offsets[1] - offsets[0] < lanes else FEW
-    source = Source(*x.shape[1:], width, int(offsets.max(initial=0)), step, steps(lanes, DEPTH), few)
+    source = Source(*x.shape[1:], width, int(offsets.max(initial=0)), step, few)
     columns, places = steps(products[0].T, step) if step > 1 else offsets, steps(DEPTH, tile)        # of a row of w, of a panel
     begin = np.zeros(tile, x.dtype) if bias is None else np.repeat(bias, tile)
     target = Target(F // groups, Ho * Wo, Wo, *stride, 0 if bias is None else tile)
@@ -174,7 +174,6 @@ def _sum_strip(task, x, w, begin, out, work, sums, products, offsets, columns, p
     near, padded = min(products[k, 7], high), max(channels, high)
     blocks, pieces, size = -(-padded // high), max(1, -(-T // DEPTH)), high * tile
     b0, b1 = blocks * part // cut.parts, blocks * (part + 1) // cut.parts
-    f0 = first_of(b0, padded, high)
     p0, p1 = tile0 + panels * strip // cut.strips, tile0 + panels * (strip + 1) // cut.strips
     panel = sums + ((b1 - b0) * (p1 - p0) * size if pieces > 1 else size)            # a sum in one piece goes out at once
     upright = panel + (p1 - p0) * DEPTH * tile
@@ -187,7 +186,7 @@ def _sum_strip(task, x, w, begin, out, work, sums, products, offsets, columns, p
         if copied:
             _load_strip(x, run, near_end, offsets, first + t0, t1 - t0, tiles, p0, p1 - p0, gap, work, panel, tile, cut.lanes)
         if source.step > 1:
-            _turn_upright(w, w0 + f0, columns, t0, t1, min(b1 * high, padded) - f0, work, upright, source.upright)
+            _load_upright(w, w0, columns, t0, t1, b0, b1, padded, work, upright, tile, cut.lanes)
         for p in range(p0, p1):
             q, end = tiles[p], min(tiles[p] + tile, tiles[p + 1])
             c, row = q % width, q // width * target.row
@@ -198,9 +197,9 @@ def _sum_strip(task, x, w, begin, out, work, sums, products, offsets, columns, p
             for b in range(b0, b1):
                 f = first_of(b, padded, high)
                 i = job % groups * padded + f
-                left, left_row = at(w, w0 + i * T + t0), T
+                left, left_row, left_step = at(w, w0 + i * T + t0), T, 1
                 if source.step > 1:
-                    left, left_row = at(work, upright + (f - f0) * DEPTH), DEPTH
+                    left, left_row, left_step = at(work, _in_upright(b, b0, padded, upright, tile)), 1, tile
                 o = sums + ((b - b0) * (p1 - p0) + p - p0) * size if pieces > 1 else sums
                 before, before_row = at(work, o), tile
                 if piece == 0:
@@ -209,11 +208,11 @@ def _sum_strip(task, x, w, begin, out, work, sums, products, offsets, columns, p
                 if inside:
                     to, to_row, to_gap = at(out, corner + starts[first_row + f] + row + c), target.plane, o_gap
                 if high == 1:
-                    thin_tile(left, left_row, 1, right, table, apart, t1 - t0, before, before_row, to, to_row, to_gap, work)
+                    thin_tile(left, left_row, left_step, right, table, apart, t1 - t0, before, before_row, to, to_row, to_gap, work)
                 elif high < ROWS:
-                    low_tile(left, left_row, 1, right, table, apart, t1 - t0, before, before_row, to, to_row, to_gap, work)
+                    low_tile(left, left_row, left_step, right, table, apart, t1 - t0, before, before_row, to, to_row, to_gap, work)
                 else:
-                    table_tile(left, left_row, 1, right, table, apart, t1 - t0, before, before_row, to, to_row, to_gap, work)
+                    table_tile(left, left_row, left_step, right, table, apart, t1 - t0, before, before_row, to, to_row, to_gap, work)
                 if is_last and not inside:
                     count = min(channels - f, high)
                     _store_tile(work, o, starts, first_row + f, count, near, q, end, down, width, cols, out, corner, target, cut)
@@ -242,19 +241,20 @@ def _load_strip(x, begin, near_end, offsets, t0, count, tiles, p0, panels, gap, 
 
 
 @jit
-def _turn_upright(w, begin, columns, t0, t1, rows, work, upright, places):
-    """Rows of a w that lies on its side, so that each is a run: work[upright + m*DEPTH + t] = w[begin + columns[t0 + t] + m]."""
-    lanes, count = len(places), t1 - t0
-    for m in range(0, rows, lanes):
-        start, to = begin + m, upright + m * DEPTH
-        if count >= lanes and start + columns[t1 - 1] + lanes <= len(w):
-            for k in range(0, count, lanes):
-                t = min(k, count - lanes)                                            # the last step turns back, so as not to run over
-                turn_tile(w, start, columns, t0 + t, work, to + t, places, 0)
-        else:                                                                        # near the end of w, or few: number by number
-            for i in range(min(lanes, rows - m)):
-                for t in range(count):
-                    work[to + i * DEPTH + t] = w[start + columns[t0 + t] + i]
+def _load_upright(w, w0, columns, t0, t1, b0, b1, rows, work, upright, tile, lanes):
+    """A w that lies on its side: the columns of its blocks b0 to b1 in panels, tile/ROWS blocks in each."""
+    for b in range(b0, b1, tile // ROWS):
+        begin = w0 + first_of(b, rows, ROWS)
+        near_end = begin + columns[t1 - 1] + tile > len(w)
+        _load_strip(w, begin, near_end, columns, t0, t1 - t0, columns, np.int64(0), np.int64(1), lanes, work,  # 0 would be compiled anew
+                    _in_upright(b, b0, rows, upright, tile), tile, lanes)
+
+
+@jit
+def _in_upright(b, b0, rows, upright, tile):
+    """Where a block begins there."""
+    number = (b - b0) // (tile // ROWS)
+    return upright + number * DEPTH * tile + first_of(b, rows, ROWS) - first_of(b0 + number * (tile // ROWS), rows, ROWS)
 
 
 @jit
