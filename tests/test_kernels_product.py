@@ -89,6 +89,7 @@ def test_a_transposed_convolution_is_right(size, kernel_size, stride, padding):
     pytest.param((9, 2), 1, (5, 40), (3, 16), (2, 8), (1, 4), id="a block that steps back, and a long sum"),
     pytest.param((20, 2), 2, (3, 3), (16, 16), (8, 8), (4, 3), id="groups, and rows that are no whole registers"),
     pytest.param((8, 3), 1, (17, 33), (2, 32), (1, 1), (0, 5), id="rows of more than one register, and a sum in two pieces"),
+    pytest.param((24, 4), 2, (3, 16), (2, 16), (2, 2), (1, 4), id="tall tiles"),
 ])
 def test_the_gradient_to_filters_as_wide_as_registers_is_right(channels, groups, size, kernel_size, stride, padding):
     rng = np.random.default_rng(0)
@@ -96,7 +97,8 @@ def test_the_gradient_to_filters_as_wide_as_registers_is_right(channels, groups,
     assert product_wide.suits(w.shape, (1, 1), groups, x.dtype)
     out, cache = conv_transpose.conv_transpose2d_forward(x, w, stride=stride, padding=padding, groups=groups)
     dout = rng.standard_normal(out.shape)
-    _, dw, _ = conv_transpose.conv_transpose2d_backward(dout, cache)
+    dx, dw, _ = conv_transpose.conv_transpose2d_backward(dout, cache)
     with numpyvision.use("numpy"):
-        _, expected, _ = conv_transpose.conv_transpose2d_backward(dout, cache)
+        expected_dx, expected, _ = conv_transpose.conv_transpose2d_backward(dout, cache)
+    np.testing.assert_allclose(dx, expected_dx, rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(dw, expected, rtol=1e-10, atol=1e-10)

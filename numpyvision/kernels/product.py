@@ -31,8 +31,8 @@ from numpyvision.kernels import vector
 from numpyvision.kernels.jit import alone, jit, jit_parallel, num_threads
 from numpyvision.kernels.workspace import workspace
 
-ROWS, load_panels, at = vector.ROWS, vector.load_panels, vector.at
-table_tile, low_tile, thin_tile = vector.table_tile, vector.low_tile, vector.thin_tile
+ROWS, TALL, load_panels, at = vector.ROWS, vector.TALL, vector.load_panels, vector.at
+table_tile, tall_tile, low_tile, thin_tile = vector.table_tile, vector.tall_tile, vector.low_tile, vector.thin_tile
 put_rows_1, put_rows_2, put_pairs, put_quads = vector.put_rows_1, vector.put_rows_2, vector.put_pairs, vector.put_quads
 flush_denormals = vector.flush_denormals
 DEPTH = 256             # rows of a panel at most: 256 x 32 float32 are 32 KiB, most of a first-level cache
@@ -64,6 +64,8 @@ def sums_of_runs(x, w, step, bias, offsets, products, starts, groups, width, out
     most, high, tile = max(p.channels for p in products), ROWS, 2 * lanes
     if step == 1 and most <= ROWS // 2:                           # few rows: lower tiles, and wider ones
         high, tile = (1, 8 * lanes) if groups > 1 and most < THIN else (ROWS // 2, 4 * lanes)
+    elif step == 1 and tall_pays(most) and min(p.channels for p in products) >= TALL and not any(TALL % p.near for p in products):
+        high = TALL
     if min(p.channels for p in products) < high:                  # fewer rows than a tile has: fill up with zeros
         w, bias, products = _fill_up(w, step, bias, products, groups, high)
         step = 1
@@ -78,6 +80,11 @@ def sums_of_runs(x, w, step, bias, offsets, products, starts, groups, width, out
     flat = x.reshape(-1), w, begin, out.reshape(-1), work
     loop = _sums_loop if cut.workers > 1 else alone(_sums_loop)
     loop(*flat, table, offsets, columns, places, tiles, starts, N, groups, source, target, cut)
+
+
+def tall_pays(rows):
+    """Whether tiles of TALL rows make no more than tiles of ROWS that is not needed."""
+    return rows >= TALL and -rows % TALL <= -rows % ROWS
 
 
 @lru_cache(maxsize=64)
@@ -211,6 +218,8 @@ def _sum_strip(task, x, w, begin, out, work, sums, products, offsets, columns, p
                     thin_tile(left, left_row, left_step, right, table, apart, t1 - t0, before, before_row, to, to_row, to_gap, work)
                 elif high < ROWS:
                     low_tile(left, left_row, left_step, right, table, apart, t1 - t0, before, before_row, to, to_row, to_gap, work)
+                elif high > ROWS:
+                    tall_tile(left, left_row, left_step, right, table, apart, t1 - t0, before, before_row, to, to_row, to_gap, work)
                 else:
                     table_tile(left, left_row, left_step, right, table, apart, t1 - t0, before, before_row, to, to_row, to_gap, work)
                 if is_last and not inside:

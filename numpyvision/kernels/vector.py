@@ -5,8 +5,8 @@ of sums in registers across a loop; these do, and touch memory for their inputs 
 functions, which also run in their place under NUMBA_DISABLE_JIT=1, so that a debugger can step through a convolution:
 
     product_tile    8 rows x 1 or 2 registers of a matrix product
-    table_tile      product_tile whose rows of the right matrix stand at the places of a table; low_tile: of 4 rows x 4 registers;
-                    thin_tile: of 1 row x 8; gather_tile: whose numbers of the left matrix do too
+    table_tile      product_tile whose rows of the right matrix stand at the places of a table; tall_tile: of 12 rows; low_tile: of
+                    4 rows x 4 registers; thin_tile: of 1 row x 8; gather_tile: whose numbers of the left matrix do too
     inner_tile      8 (or 1) x 3 inner products of long runs; sum_register adds up what they leave
     load_panels     runs from many places, cut into pieces of 2 registers and laid together (product.py's panels)
     copy_rows       neighbouring numbers of each row of an image, or every second one, by whole registers
@@ -32,6 +32,7 @@ from numba.extending import intrinsic
 _features = llvm.get_host_cpu_features()
 _REGISTER_BYTES = 64 if _features.get("avx512f") else 32 if _features.get("avx") else 16
 ROWS = 8 if _features.get("avx512f") else 4    # rows of a product_tile: 8 x 2 sums fill half of AVX-512's 32 registers
+TALL = ROWS * 3 // 2                           # of a tall_tile: 12 x 2 sums still leave registers for the numbers they are made of
 _i64 = ir.IntType(64)
 
 
@@ -689,7 +690,8 @@ put_rows_1, put_rows_2, put_pairs = _put_rows_of(1, 1), _put_rows_of(2, 1), _put
 put_quads = (lambda *args: _put_rows(*args, 4)) if numba.config.DISABLE_JIT else _put_quads_llvm
 gather_run = _gather_run if numba.config.DISABLE_JIT else _gather_run_llvm
 product_tile_1, product_tile_2 = _product_tile_of(1), _product_tile_of(2)
-table_tile, low_tile, thin_tile = _table_tile_of(2, ROWS), _table_tile_of(4, ROWS // 2), _table_tile_of(8, 1)
+table_tile, tall_tile = _table_tile_of(2, ROWS), _table_tile_of(2, TALL)
+low_tile, thin_tile = _table_tile_of(4, ROWS // 2), _table_tile_of(8, 1)
 gather_tile = _gather_tile if numba.config.DISABLE_JIT else _gather_tile_llvm
 at = _at if numba.config.DISABLE_JIT else _at_llvm
 inner_tile_1, inner_tile_rows = _inner_tile_of(1), _inner_tile_of(ROWS)
