@@ -13,7 +13,8 @@ that hold every s-th row and column; within a phase the taps are again a fixed d
     dx       the same sum over dout, with the filter turned by 180 degrees, for each phase of x; those that read the same places as one
     dw       dw[f, t] = sum over r, q of dout[f, r, q] * x[offset[t] + r*width + q]
 
-3x3 filters at stride 1 in float32, most of a network, are handed on to `winograd.py`.
+3x3 filters at stride 1 in float32, most of a network, are handed on to `winograd.py`; dw of filters as wide as registers to
+`product_wide.py`.
 
 Shapes here: N images, C and F channels in and out, G groups, T = C/G * kh * kw taps, P numbers in a padded plane.
 """

@@ -2,10 +2,10 @@
 
     sums_of_runs  out[f, q] = b[f] + sum over t of w[f, t] * x[offset[t] + q]       columns: pixels
 
-A matrix product is fast when each number that is loaded takes part in many multiplications. `product_tile` (vector.py) does it for 8 rows x
-2 registers of columns. Its piece of the right matrix may be read in x itself, where the rows of a tile lie far apart. If many rows of the
-left matrix are to pass by, it is copied together first: a *panel*, TILE columns wide, at most DEPTH rows deep, which stays in the
-first-level cache meanwhile. So a task of one thread is
+A matrix product is fast when each number that is loaded takes part in many multiplications. `table_tile` (vector.py) does it for 8 rows x
+2 registers of columns, its like for 12, 4 or 1 rows. Its piece of the right matrix may be read in x itself, where the rows of a tile lie
+far apart. If many rows of the left matrix are to pass by, it is copied together first: a *panel*, TILE columns wide, at most DEPTH rows
+deep, which stays in the first-level cache meanwhile. So a task of one thread is
 
     for each DEPTH rows of the right matrix:       (the sum over taps is cut in pieces)
         copy them into panels, for a strip of columns
