@@ -56,6 +56,12 @@ def crop_masks():
     mask_crops.crop_masks(np.ones((3, 8, 8), bool), BOXES, 2)
 
 
+def learn_wide_filters():
+    """The gradient to filters of 16 x 16, as FCN's learnable upsampling has them; the rest of it is "any convolution"."""
+    filters = np.ones((8, 8, 16, 16), np.float32)
+    kernels.product_wide.products(filters[:1, :, :2, :2].copy(), filters[:1], filters.shape, (8, 8), (4, 4), 1)
+
+
 def search_selectively():
     """The proposals of the oldest detectors."""
     from numpyvision.proposals import selective_search
@@ -101,6 +107,7 @@ ROWS = {
     "selective search": search_selectively,
     "scene": draw_scene,
     "masks": crop_masks,
+    "wide filters": learn_wide_filters,
     "add": add_maps,
     "relu": [case("relu", x=distinct(2, 3, 4, 5)), case("relu", x=distinct(4, 5))],
     "linear": [case("linear", x=randn(3, 5), w=randn(5, 4), b=randn(4))],                         # the loops of "any convolution"
@@ -112,7 +119,7 @@ REGIONS = {"SGD", "roi_align", "linear", "cross-entropy", "sigmoid_bce", "smooth
 MAPS = {"AdamW", "max_pool2d", "cross-entropy of maps"}
 MORE = {"classifier": {"SGD", "linear", "cross-entropy", "global_avg_pool"},
         "sliding_window": {"SGD", "linear", "cross-entropy", "max_pool2d"},
-        "fcn": MAPS, "deconvnet": MAPS | {"max_unpool2d"},
+        "fcn": MAPS | {"wide filters"}, "deconvnet": MAPS | {"max_unpool2d"},
         **dict.fromkeys(["slow_rcnn", "fast_rcnn"], REGIONS | {"selective search"}),
         **dict.fromkeys(["faster_rcnn", "keypoint_rcnn"], REGIONS), **dict.fromkeys(["mask_rcnn", "joint_rcnn"], REGIONS | {"masks"})}
 
