@@ -26,11 +26,10 @@ def grid_centers(feature_size, stride, offset=0.5, dtype=np.float32):
     stride: pixels a cell, one number or (vertical, horizontal). Cell (i, j) lies at ((j + offset) * stride, (i + offset) * stride):
     with pixel i covering [i, i + 1), a cell of s pixels has its middle at (j + 0.5) s, as on the slide. Faster R-CNN used offset 0.
     """
-    (H, W), (sy, sx) = feature_size, (stride, stride) if np.ndim(stride) == 0 else stride
-    centers = np.empty((H, W, 2), dtype)
-    centers[:, :, 0] = (np.arange(W) + offset) * sx
-    centers[:, :, 1] = ((np.arange(H) + offset) * sy)[:, None]
-    return centers.reshape(-1, 2)
+    (H, W), (sy, sx) = feature_size, np.broadcast_to(stride, 2)
+    y, x = (np.arange(H) + offset) * sy, (np.arange(W) + offset) * sx
+    y, x = np.meshgrid(y, x, indexing="ij")
+    return np.stack([x.reshape(-1), y.reshape(-1)], axis=1).astype(dtype)
 
 
 def grid_anchors(feature_size, stride, offset=0.5, *, cell):
@@ -41,5 +40,5 @@ def grid_anchors(feature_size, stride, offset=0.5, *, cell):
     if cell.ndim != 2 or cell.shape[1] != 4:
         raise ValueError(f"cell must be (A, 4), the anchors of one cell as cell_anchors gives them, got {cell.shape}")
     centers = grid_centers(feature_size, stride, offset, dtype=cell.dtype)
-    anchors = np.concatenate([centers, centers], axis=1)[:, None] + cell   # (H*W, 1, 4) + (A, 4) -> (H*W, A, 4)
+    anchors = np.tile(centers, 2)[:, None] + cell                          # (H*W, 1, 4) + (A, 4) -> (H*W, A, 4)
     return anchors.reshape(-1, 4)

@@ -91,7 +91,9 @@ def products_of_runs(d, x, offsets, groups, length, rows=1, step=0):
 
 
 def _side(channels, plane, count, runs, tile):
-    return Side(channels, plane, count, np.concatenate([runs, np.repeat(runs[-1:], -count % tile)]), int(runs.max()))
+    if count % tile:
+        runs = np.concatenate([runs, np.repeat(runs[-1:], -count % tile)])
+    return Side(channels, plane, count, runs, int(runs.max()))
 
 
 @lru_cache(maxsize=64)
