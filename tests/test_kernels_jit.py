@@ -62,6 +62,33 @@ def test_code_of_other_kernel_files_is_not_used(tmp_path):
     assert int(run(SCRIPT + count, tmp_path, NUMBA_CACHE_DIR=str(kept))) == 0
 
 
+@pytest.mark.parametrize("moment", ["_load_index", "_save_index", "_save_data"])
+def test_two_processes_that_compile_at_once_keep_their_code_apart(tmp_path, moment):
+    """One keeps float32 and, after one of its steps, another process keeps float64. At no time does a signature find the other's code."""
+    reader, ours, other = indexes = [jit(lambda x: x)._cache._cache_file for _ in range(3)]
+    for index in indexes:
+        index._cache_path = str(tmp_path)
+    found = []
+
+    def watch(index, name, meanwhile=lambda: None):
+        step = getattr(index, name)
+
+        def watched(*args):
+            done = step(*args)
+            found.append({key: reader.load(key) for key in ("float32", "float64")})
+            if name == moment:
+                meanwhile()
+            return done
+        setattr(index, name, watched)
+
+    for name in ("_load_index", "_save_index", "_save_data"):
+        watch(other, name)
+        watch(ours, name, lambda: other.save("float64", "float64"))
+    ours.save("float32", "float32")
+    assert all(code in (None, key) for codes in found for key, code in codes.items()), found
+    assert any(found[-1].values())
+
+
 def test_nowhere_to_write(tmp_path):
     """A read-only install folder and a read-only home. Permissions do not stop root, so files stand where the folders would be made."""
     shutil.copytree(PACKAGE, tmp_path / "numpyvision", ignore=shutil.ignore_patterns("__pycache__"))

@@ -16,6 +16,7 @@ from pathlib import Path
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import numba  # noqa: E402
+from numba.core import caching  # noqa: E402
 from numba.np.ufunc import parallel  # noqa: E402
 
 from numpyvision import threads  # noqa: E402
@@ -44,7 +45,7 @@ def _njit(function, **options):
 
 
 def _stamped(compiled):
-    """Let all kernel files count as numba's version, which it compares before it reads what it kept.
+    """Let all kernel files count as numba's version, which it compares before it reads what it kept; and see `_Index`.
 
     By itself numba looks at the one file that a kernel stands in. It would go on using a kernel whose callee in another file has changed,
     and stop with an AttributeError where the types of an older release's arguments are gone.
@@ -52,7 +53,22 @@ def _stamped(compiled):
     index = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
     if hasattr(index, "_version"):
         index._version = f"{index._version} {sources()}"
+        index.__class__ = _Index
     return compiled
+
+
+class _Index(caching.IndexDataCacheFile):
+    """numba's list of one kernel's signatures and of the files that hold their code, safe between processes.
+
+    numba counts those files, 1, 2, ..., and lists one before it is written. Two processes that compile float32 and float64 at once may both
+    take number 1: one then loads the other's code, and its calls are TypeErrors. Here the signature itself gives the number, and the code
+    is written before it is listed. If two list at once, one entry may be lost; that signature is compiled again.
+    """
+
+    def save(self, key, data):
+        number = int(hashlib.sha256(repr((key, self._version)).encode()).hexdigest()[:12], 16)
+        self._save_data(self._data_name(number), data)
+        self._save_index({**self._load_index(), key: self._data_name(number)})
 
 
 @functools.cache
