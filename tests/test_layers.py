@@ -1,4 +1,8 @@
 """Layers: names, joins and errors. That every layer keeps the law is the contract's to check (test_contract.py)."""
+import inspect
+import pathlib
+import textwrap
+
 import numpy as np
 import pytest
 
@@ -107,3 +111,8 @@ def test_regions_are_cut_from_the_level_of_their_size():
 def test_unknown_norm():
     with pytest.raises(ValueError, match="norm must be one of batch, frozen, group, got 'layer'"):
         make_norm("layer", 8)
+
+
+def test_the_block_that_the_readme_shows_is_the_one_in_the_package():
+    shown = (pathlib.Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    assert textwrap.dedent(inspect.getsource(BasicBlock.backward)) in shown

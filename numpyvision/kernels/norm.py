@@ -4,9 +4,9 @@ Shapes here: x is seen as (A, S, B, P): S statistics, each shared by A * B plane
     batch norm  (N, C, 1, H*W)            one statistic a channel, shared by the N images
     group norm  (1, N*G, C/G, H*W)        one statistic a group of an image, shared by the group's C/G channels
 In both, the plane (a, s, b) belongs to channel (s*B + b) % C. One statistic is one turn of `prange`, so that its planes are still in the
-cache when they are read again. Both loops may do the work of a ReLU on the way, which costs them nothing: numbers that do not exceed
-`least` become `least`. With NaN for `least` nothing happens, because no comparison with NaN is true. Sums run in the dtype of x within a
-block or a plane, in LANES partial sums side by side (elementwise.py: `add_to_lanes`), and in float64 from one to the next.
+cache when they are read again. Both loops may do the work of a ReLU on the way, while memory is what they wait for: numbers that do not
+exceed `least` become `least`. With NaN for `least` nothing happens, because no comparison with NaN is true. Sums run in the dtype of x
+within a block or a plane, in LANES partial sums side by side (elementwise.py: `add_to_lanes`), and in float64 from one to the next.
 """
 import numpy as np
 from numba import prange

@@ -47,7 +47,7 @@ def batch_norm_backward(dout, cache):
     _check_dout(dout, x)
     N, C, H, W = x.shape
     if backend.compiled(dout, x, gamma, mean, inv_std):
-        return _normalize_backward(dout, (N, C, 1, H * W), cache)
+        return _normalize_backward(dout, cache)
     xhat = (x - _per_channel(mean)) * _per_channel(inv_std)
     dbeta = dout.sum(axis=(0, 2, 3))
     dgamma = (dout * xhat).sum(axis=(0, 2, 3))
@@ -94,7 +94,7 @@ def group_norm_backward(dout, cache):
     _check_dout(dout, x)
     N, C, H, W = x.shape
     if backend.compiled(dout, x, gamma, mean, inv_std):
-        return _normalize_backward(dout, (1, N * G, C // G, H * W), cache)
+        return _normalize_backward(dout, cache)
     M = C // G * H * W
     xhat = (x.reshape(N * G, M) - mean[:, None]) * inv_std[:, None]
     dbeta = dout.sum(axis=(0, 2, 3))
@@ -119,12 +119,7 @@ def batch_norm_relu_forward(x, gamma, beta, running_mean, running_var, train=Tru
 
 def batch_norm_relu_backward(dout, cache):
     """dout (N, C, H, W) -> dx, dgamma (C,), dbeta (C,)."""
-    norm, out = cache.norm, cache.relu.out
-    if not backend.compiled(dout, norm.x, norm.gamma, norm.mean, norm.inv_std):
-        return batch_norm_backward(relu_backward(dout, cache.relu), norm)
-    _check_dout(dout, out)
-    N, C, H, W = out.shape
-    return _normalize_backward(dout, (N, C, 1, H * W), norm, out, 0)
+    return _norm_relu_backward(batch_norm_backward, dout, cache)
 
 
 def affine_norm_relu_forward(x, gamma, beta, mean, var, eps=1e-5):
@@ -150,44 +145,52 @@ def group_norm_relu_forward(x, gamma, beta, num_groups, eps=1e-5):
 
 def group_norm_relu_backward(dout, cache):
     """dout (N, C, H, W) -> dx, dgamma (C,), dbeta (C,)."""
-    norm, out = cache.norm, cache.relu.out
-    if not backend.compiled(dout, norm.x, norm.gamma, norm.mean, norm.inv_std):
-        return group_norm_backward(relu_backward(dout, cache.relu), norm)
-    _check_dout(dout, out)
-    (N, C, H, W), G = out.shape, norm.num_groups
-    return _normalize_backward(dout, (1, N * G, C // G, H * W), norm, out, 0)
+    return _norm_relu_backward(group_norm_backward, dout, cache)
 
 
 def _compiled_batch_norm(x, gamma, beta, running_mean, running_var, measure, momentum, eps, least=np.nan):
-    N, C, H, W = x.shape
     mean, var = running_mean.copy(), running_var.copy()                # overwritten if measure
-    out, inv_std = _normalize(x, (N, C, 1, H * W), gamma, beta, mean, var, eps, measure, least)
+    out, inv_std = _normalize(x, _planes(x), gamma, beta, mean, var, eps, measure, least)
     if measure:
-        M = N * H * W
+        M = x.size // x.shape[1]
         for running, measured in ((running_mean, mean), (running_var, M / (M - 1) * var)):
             running[...] = (1 - momentum) * running + momentum * measured
     return out, Cache(x=x, gamma=gamma, mean=mean, inv_std=inv_std, measured=measure)
 
 
 def _compiled_group_norm(x, gamma, beta, G, eps, least=np.nan):
-    N, C, H, W = x.shape
-    mean, var = np.empty(N * G, x.dtype), np.empty(N * G, x.dtype)
-    out, inv_std = _normalize(x, (1, N * G, C // G, H * W), gamma, beta, mean, var, eps, True, least)
+    mean, var = np.empty(len(x) * G, x.dtype), np.empty(len(x) * G, x.dtype)
+    out, inv_std = _normalize(x, _planes(x, G), gamma, beta, mean, var, eps, True, least)
     return out, Cache(x=x, gamma=gamma, mean=mean, inv_std=inv_std, num_groups=G, measured=True)
 
 
+def _norm_relu_backward(norm_backward, dout, cache):
+    norm, out = cache.norm, cache.relu.out
+    if not backend.compiled(dout, norm.x, norm.gamma, norm.mean, norm.inv_std):
+        return norm_backward(relu_backward(dout, cache.relu), norm)
+    _check_dout(dout, out)
+    return _normalize_backward(dout, norm, out, 0)
+
+
+def _planes(x, G=None):
+    """How the compiled loop sees x, (A, S, B, P): one statistic for each of an image's G groups or, without groups, for each channel."""
+    N, C, H, W = x.shape
+    return (N, C, 1, H * W) if G is None else (1, N * G, C // G, H * W)
+
+
 def _normalize(x, planes, gamma, beta, mean, var, eps, measure, least):
-    """Run the compiled loop on x seen as (A, S, B, P), see kernels/norm.py -> out, inv_std (S,); it fills mean and var if `measure`."""
+    """Run the compiled loop on x seen as `planes` -> out, inv_std (S,); it fills mean and var if `measure`."""
     out, inv_std = np.empty(x.shape, x.dtype), np.empty_like(mean)
     x, gamma, beta, least = np.ascontiguousarray(x), np.ascontiguousarray(gamma), np.ascontiguousarray(beta), x.dtype.type(least)
     kernels.norm.normalize(x.reshape(planes), gamma, beta, float(eps), mean, var, inv_std, measure, least, out.reshape(planes))
     return out, inv_std
 
 
-def _normalize_backward(dout, planes, cache, out=None, least=np.nan):
+def _normalize_backward(dout, cache, out=None, least=np.nan):
     """The same on the way back; out: what a ReLU behind the norm gave, None without one."""
-    dx = np.empty(dout.shape, dout.dtype)
-    dout, x, out = (np.ascontiguousarray(a).reshape(planes) for a in (dout, cache.x, cache.x if out is None else out))
+    dx, planes = np.empty(dout.shape, dout.dtype), _planes(cache.x, cache.get("num_groups"))
+    dout = np.ascontiguousarray(dout)
+    dout, x, out = (np.ascontiguousarray(a).reshape(planes) for a in (dout, cache.x, dout if out is None else out))     # dout: read anyway
     gamma, mean, inv_std = (np.ascontiguousarray(a) for a in (cache.gamma, cache.mean, cache.inv_std))
     least, dx_planes = x.dtype.type(least), dx.reshape(planes)
     dgamma, dbeta = kernels.norm.normalize_backward(dout, out, least, x, gamma, mean, inv_std, cache.measured, dx_planes)
