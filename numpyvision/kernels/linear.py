@@ -6,9 +6,12 @@ of a network calls no BLAS at all.
 
 Shapes here: A (M, K), B (K, J), all products (M, J).
 """
+from functools import lru_cache
+
 import numpy as np
 
-from numpyvision.kernels import product, product_dw
+from numpyvision.kernels import product, product_dw, vector
+from numpyvision.kernels.jit import num_threads
 
 PIECE = 256     # columns: of rows thousands of numbers apart, the cache keeps fewer than of a matrix that lies together
 
@@ -30,7 +33,7 @@ def matmul_bt(A, B):
         return np.zeros((M, J), A.dtype)
     depth = PIECE if K % PIECE == 0 else K
     pieces = np.ascontiguousarray(A.reshape(M, K // depth, depth).swapaxes(0, 1))     # as images of `depth` pixels, one after the other
-    return product_dw.products_of_runs(pieces, B.reshape(-1, 1, depth), product.steps(J, K), 1, depth)
+    return product_dw.products_of_runs(pieces, B.reshape(-1, 1, depth), _plan_bt(M, K, J, depth, vector.lanes(A.dtype), num_threads()))
 
 
 def _product(A, step, M, B):
@@ -38,6 +41,17 @@ def _product(A, step, M, B):
     K, J = B.shape
     out = np.empty((1, M, 1, J), B.dtype)
     if out.size:
-        products = (product.Product(1, J, M, 0, 0, K, 0, 1),)
-        product.sums_of_runs(B[None], A, step, None, product.steps(K, J), products, product.steps(M, J), 1, J, out)
+        product.sums_of_runs(B[None], A, None, out, _plan(M, K, J, step, vector.lanes(B.dtype), num_threads()))
     return out[0, :, 0]
+
+
+@lru_cache(maxsize=256)
+def _plan(M, K, J, step, lanes, threads):
+    products = (product.Product(1, J, M, 0, 0, K, 0, 1),)
+    return product.plan_sums((1, K, J), (1, M, 1, J), lanes, threads, product.steps(K, J), products, product.steps(M, J), 1, J, step=step)
+
+
+@lru_cache(maxsize=256)
+def _plan_bt(M, K, J, depth, lanes, threads):
+    d_shape, x_shape = (K // depth, M, depth), (J * K // depth, 1, depth)
+    return product_dw.plan_products(d_shape, x_shape, lanes, threads, product.steps(J, K), 1, depth)

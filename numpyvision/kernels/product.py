@@ -28,7 +28,7 @@ import numpy as np
 from numba import prange
 
 from numpyvision.kernels import vector
-from numpyvision.kernels.jit import alone, jit, jit_parallel, num_threads
+from numpyvision.kernels.jit import alone, jit, jit_parallel
 from numpyvision.kernels.workspace import workspace
 
 ROWS, TALL, load_panels, at = vector.ROWS, vector.TALL, vector.load_panels, vector.at
@@ -49,37 +49,50 @@ Target = namedtuple("Target", "channels plane row sy sx begin")              # h
 # How a product is cut into tasks. panels, blocks: of one at most; high, tile: rows and columns of a tile; size: of its workspace.
 Cut = namedtuple("Cut", "workers strips parts panels blocks high tile lanes size")
 Product = namedtuple("Product", "rows cols channels first_row first T w0 near") # one matrix product of a group
+# What shapes decide. filled: products have fewer rows than a tile; products, groups, step, high: how to fill them up; tables: for the loop.
+Sums = namedtuple("Sums", "filled products groups step high tables cut")
 
 
-def sums_of_runs(x, w, step, bias, offsets, products, starts, groups, width, out, stride=(1, 1)):
+def sums_of_runs(x, w, bias, out, plan):
     """out[n, g][starts[i] + r*sy*Wo + q*sx] = bias[i] + sum over t of w[i, t] * x[n, g, offset[t] + r*width + q], i: rows of products.
 
-    x (N, C, P): may be read up to a tile beyond a run; what is read there is thrown away. w: flat, each product's (G, rows, T) after the
-    last's; w[i, t] stands at w0 + i*T + t if step is 1, at w0 + i + t*step if not (a matrix that lies on its side). bias (F,) or None,
-    for a single product. offsets: of all products' taps, one after the other. products: a tuple of Products, for one group: pixel rows
-    and columns, rows of w, the first of them in starts, the first of its taps in offsets, taps, where w starts.
-    starts: for each row, its first place in the F/G planes of a group. out (N, F, Ho, Wo) is written.
+    x (N, C, P): may be read up to a tile beyond a run; what is read there is thrown away. w: flat. bias (F,) or None, for a single product.
+    out (N, F, Ho, Wo) is written. The rest is in the plan.
     """
-    N, (F, Ho, Wo), lanes = len(x), out.shape[1:], vector.lanes(x.dtype)
-    most, high, tile = max(p.channels for p in products), ROWS, 2 * lanes
+    if plan.filled:
+        w, bias = _fill_up(w, bias, plan)
+    cut = plan.cut
+    work = workspace("product", cut.workers * cut.size, x.dtype)
+    begin = np.zeros(cut.tile, x.dtype) if bias is None else np.repeat(bias, cut.tile)
+    loop = _sums_loop if cut.workers > 1 else alone(_sums_loop)
+    loop(x.reshape(-1), w, begin, out.reshape(-1), work, *plan.tables, cut)
+
+
+def plan_sums(x_shape, out_shape, lanes, threads, offsets, products, starts, groups, width, stride=(1, 1), step=1, with_bias=False):
+    """All of sums_of_runs that depends on shapes alone. Callers keep it: to work it out takes longer than many a product.
+
+    w has each product's (G, rows, T) after the last's; w[i, t] stands at w0 + i*T + t if step is 1, at w0 + i + t*step if not (a matrix
+    that lies on its side). offsets: of all products' taps, one after the other. products: a tuple of Products, for one group: pixel rows
+    and columns, rows of w, the first of them in starts, the first of its taps in offsets, taps, where w starts.
+    starts: for each row, its first place in the F/G planes of a group.
+    """
+    N, (F, Ho, Wo) = x_shape[0], out_shape[1:]
+    most, high, tile, given = max(p.channels for p in products), ROWS, 2 * lanes, products
     if step == 1 and most <= ROWS // 2:                           # few rows: lower tiles, and wider ones
         high, tile = (1, 8 * lanes) if groups > 1 and most < THIN else (ROWS // 2, 4 * lanes)
     elif step == 1 and tall_pays(most) and min(p.channels for p in products) >= TALL and not any(TALL % p.near for p in products):
         high = TALL
-    if min(p.channels for p in products) < high:                  # fewer rows than a tile has: fill up with zeros
-        w, bias, products = _fill_up(w, step, bias, products, groups, high)
-        step = 1
-    table, tiles, cut = _plan(products, width, N * groups, high, tile, lanes, num_threads())
-    work = workspace("product", cut.workers * cut.size, x.dtype)
-    step = step if products[0].T else 1
+    filled = min(p.channels for p in products) < high             # fewer rows than a tile has: fill up with zeros
+    if filled:
+        ends = np.cumsum([groups * max(high, p.channels) * p.T for p in products])
+        products = tuple(p._replace(w0=int(end) - groups * max(high, p.channels) * p.T) for p, end in zip(products, ends, strict=True))
+    across = step if products[0].T and not filled else 1
+    table, tiles, cut = _plan(products, width, N * groups, high, tile, lanes, threads)
     few = FEW_NEAR if len(offsets) > 1 and 0 <= offsets[1] - offsets[0] < lanes else FEW
-    source = Source(*x.shape[1:], width, int(offsets.max(initial=0)), step, few)
-    columns, places = steps(products[0].T, step) if step > 1 else offsets, steps(DEPTH, tile)        # of a row of w, of a panel
-    begin = np.zeros(tile, x.dtype) if bias is None else np.repeat(bias, tile)
-    target = Target(F // groups, Ho * Wo, Wo, *stride, 0 if bias is None else tile)
-    flat = x.reshape(-1), w, begin, out.reshape(-1), work
-    loop = _sums_loop if cut.workers > 1 else alone(_sums_loop)
-    loop(*flat, table, offsets, columns, places, tiles, starts, N, groups, source, target, cut)
+    source = Source(*x_shape[1:], width, int(offsets.max(initial=0)), across, few)
+    columns, places = steps(products[0].T, across) if across > 1 else offsets, steps(DEPTH, tile)    # of a row of w, of a panel
+    target = Target(F // groups, Ho * Wo, Wo, *stride, tile if with_bias else 0)
+    return Sums(filled, given, groups, step, high, (table, offsets, columns, places, tiles, starts, N, groups, source, target), cut)
 
 
 def tall_pays(rows):
@@ -140,22 +153,20 @@ def cut_tasks(jobs, panels, blocks, tile, lanes, threads, high):
     return Cut(min(threads, jobs * strips * parts), strips, parts, panels, blocks, high, tile, lanes, size)
 
 
-def _fill_up(w, step, bias, products, groups, high):
-    """w, bias and products with `high` rows at least, the new ones zero."""
-    pieces, moved, start = [], [], 0
-    for p in products:
+def _fill_up(w, bias, plan):
+    """w and bias with `high` rows at least a product, the new ones zero."""
+    pieces, groups, high = [], plan.groups, plan.high
+    for p in plan.products:
         rows = w[p.w0:p.w0 + groups * p.channels * p.T]
-        rows = rows.reshape(groups, p.channels, p.T) if step == 1 else rows.reshape(1, p.T, step).swapaxes(1, 2)
+        rows = rows.reshape(groups, p.channels, p.T) if plan.step == 1 else rows.reshape(1, p.T, plan.step).swapaxes(1, 2)
         piece = np.zeros((groups, max(high, p.channels), p.T), w.dtype)
         piece[:, :p.channels] = rows
         pieces.append(piece.reshape(-1))
-        moved.append(p._replace(w0=start))
-        start += piece.size
     if bias is not None:
         filled = np.zeros((groups, high), bias.dtype)
-        filled[:, :products[0].channels] = bias.reshape(groups, -1)
+        filled[:, :plan.products[0].channels] = bias.reshape(groups, -1)
         bias = filled.reshape(-1)
-    return np.concatenate(pieces), bias, tuple(moved)
+    return np.concatenate(pieces), bias
 
 
 @jit_parallel

@@ -22,7 +22,7 @@ import numpy as np
 from numba import prange
 
 from numpyvision.kernels import vector
-from numpyvision.kernels.jit import alone, jit, jit_parallel, num_threads
+from numpyvision.kernels.jit import alone, jit, jit_parallel
 from numpyvision.kernels.product import LITTLE_WORK, first_of, steps
 from numpyvision.kernels.workspace import workspace
 
@@ -41,6 +41,8 @@ PANEL = 2 * vector.lanes(np.float32)
 Side = namedtuple("Side", "channels plane count runs far")
 # What both have in common. groups; width: how long a run is; rows: how many follow each other in d, `step` apart in x; turned: d is.
 Runs = namedtuple("Runs", "images groups width rows step turned")
+# What shapes decide: dw's shape, the way, workers and the size of each one's workspace, and what the loop is told, before and behind zeros.
+Products = namedtuple("Products", "shape inner turned workers size width tables cut")
 
 
 def reads_rows(per_group, T, rows, length):
@@ -59,35 +61,41 @@ def turns_d(per_group, T, rows):
     return (rows > 1 or T <= MANY) and -(-per_group // PANEL) * (-(-T // ROWS) + 1) <= -(-T // PANEL) * (-(-per_group // ROWS) + 1)
 
 
-def products_of_runs(d, x, offsets, groups, length, rows=1, step=0):
+def products_of_runs(d, x, plan):
     """dw (F, T): dw[f, t] = sum over images, r < rows and q < length of d[n, f, r*length + q] * x[n, g, offset[t] + r*step + q].
 
-    d (N, F, Pd), x (N, C, Px). More than one row only where reads_rows says so.
+    d (N, F, Pd), x (N, C, Px).
     """
-    (N, F, Pd), (_, C, Px), T, lanes = d.shape, x.shape, len(offsets), vector.lanes(x.dtype)
-    per_group, dw, arrays = F // groups, np.empty((F, T), x.dtype), (d.reshape(-1), x.reshape(-1))
+    dw, work = np.empty(plan.shape, x.dtype), workspace("product", plan.workers * plan.size, x.dtype)
+    d, x = d.reshape(-1), x.reshape(-1)
+    a, b = (x, d) if plan.turned else (d, x)
+    loop = _products_loop if plan.workers > 1 else alone(_products_loop)
+    loop(plan.inner, a, b, dw.reshape(-1), work, *plan.tables, np.zeros(plan.width, x.dtype), *plan.cut, plan.size, plan.workers)
+    return dw
+
+
+def plan_products(d_shape, x_shape, lanes, threads, offsets, groups, length, rows=1, step=0):
+    """All of products_of_runs that depends on shapes alone, for callers to keep. More than one row only where reads_rows says so."""
+    (N, F, Pd), (_, C, Px), T = d_shape, x_shape, len(offsets)
+    per_group = F // groups
     sides = (F, Pd, per_group, steps(per_group, Pd)), (C, Px, T, offsets)
     inner = takes_inner(per_group, rows * length)
     turned = not inner and turns_d(per_group, T, rows)
     if turned:
-        arrays, sides = arrays[::-1], sides[::-1]
+        sides = sides[::-1]
     high, width = (1 if per_group <= 2 else ROWS, 3) if inner else (ROWS, 2 * lanes)
     left, right = _side(*sides[0], high), _side(*sides[1], width)
     blocks, panels = len(left.runs) // high, len(right.runs) // width
     most = COLUMNS if inner else max(1, TILES // blocks) * blocks if blocks <= TILES else TILES         # tiles at once
     size = most * 3 * high * lanes if inner else (most * ROWS + DEPTH) * width
-    workers = 1 if N * rows * length * dw.size < LITTLE_WORK else min(num_threads(), groups * blocks * panels)
-    work = workspace("product", workers * size, x.dtype)
+    workers = 1 if N * rows * length * F * T < LITTLE_WORK else min(threads, groups * blocks * panels)
     if inner:
         rows_of_d = np.minimum(np.arange(high), per_group - 1) * Pd                  # fewer channels than rows: the last again
         places, pixels = np.concatenate([rows_of_d, right.runs]), rows_of_d
     else:
         places, pixels = steps(lanes, width), _pixels(rows, length, step) if turned else steps(length, 1)
     source = Runs(N, groups, length, rows, step, turned)
-    arrays = *arrays, dw.reshape(-1), work
-    loop = _products_loop if workers > 1 else alone(_products_loop)
-    loop(inner, *arrays, source, left, right, places, pixels, np.zeros(width, x.dtype), high, lanes, most, size, workers)
-    return dw
+    return Products((F, T), inner, turned, workers, size, width, (source, left, right, places, pixels), (high, lanes, most))
 
 
 def _side(channels, plane, count, runs, tile):

@@ -66,11 +66,11 @@ def conv_transpose2d_backward(dout, cache):
                   f"dout must have out's shape, got {dout.shape}")
     if backend.compiled(dout, x, w):
         dout, settings = np.ascontiguousarray(dout), (cache.stride, cache.padding, cache.dilation, groups)
-        plan = kernels.conv.read_plan(dout, w.shape, *settings, H)
-        dx = kernels.conv.conv2d(dout, w, None, *settings, plan)
+        planes = kernels.conv.padded_planes(dout, w.shape, *settings)
+        dx = kernels.conv.conv2d(dout, w, None, *settings, planes)
         if dx.shape != x.shape:                                                        # output_padding >= stride (dilation is larger):
             dx = dx[:, :, :H, :W].copy()                                               # the last places stand for no pixel of x
-        dw = kernels.conv.conv2d_dw(x, dout, w.shape, *settings, plan)
+        dw = kernels.conv.conv2d_dw(x, dout, w.shape, *settings, planes)
         db = kernels.conv.conv2d_db(dout.reshape(*dout.shape[:2], Ho * Wo)) if cache.has_b else None
         return dx, dw, db
     db = dout.sum(axis=(0, 2, 3)) if cache.has_b else None                             # b was copied to every image and pixel
