@@ -102,6 +102,16 @@ def test_every_object_has_a_positive_anchor(scene):
     assert (image[positive] == 0).all() and (image == 1).any()                               # the empty image gives negatives only
 
 
+def test_anchors_are_the_callers_own(scene):
+    """They are laid out once for all batches of one size; who writes into his writes into nobody else's."""
+    model, images, _, _ = scene
+    P, _ = model.fpn.forward(model.backbone.forward(images)[0])
+    anchors = model.rpn.anchors(P)
+    again = anchors.copy()
+    anchors[:] = 0
+    np.testing.assert_array_equal(model.rpn.anchors(P), again)
+
+
 def test_proposals_are_sorted_apart_and_inside(scene):
     """L16-R06."""
     from numpyvision.boxes import iou

@@ -62,6 +62,8 @@ def int_pair(name, value, minimum=0):
 
 
 def _integer(name, value, minimum):
+    if type(value) is int and value >= minimum:                      # nearly always, and this runs ten times a convolution
+        return value
     try:
         n = None if isinstance(value, (bool, np.bool_)) else operator.index(value)
     except TypeError:

@@ -3,6 +3,9 @@
 Shapes here: N images, L levels, A anchors a cell, H_l W_l size of level l, T = sum of A*H_l*W_l anchors an image; deltas are
 (dx, dy, dw, dh). Lecture L16-R01 to R07. Where the gradient stops is marked: matching, sampling and NMS choose, and a choice has no slope.
 """
+import functools
+import itertools
+
 import numpy as np
 
 from numpyvision import tree
@@ -103,9 +106,8 @@ class RPN(Layer):
 
     def anchors(self, P):
         """All anchors of an image, finest level first: (T, 4) in the dtype of P."""
-        grids = [anchor_boxes.grid_anchors(p.shape[2:], stride, cell=cell)
-                 for p, stride, cell in zip(P, self.strides, self.cells, strict=True)]
-        return np.concatenate(grids).astype(P[0].dtype)
+        cells = tuple(tuple(map(tuple, cell.tolist())) for cell in self.cells)
+        return lay_out(tuple(p.shape[2:] for p in P), tuple(self.strides), cells, P[0].dtype).copy()
 
     def propose(self, logits, deltas, anchors, sizes, per_level, cache, traces=None):
         """The best boxes of each image: top `pre_nms` of each level, decoded, clipped, NMS within a level, top `post_nms` of all.
@@ -113,21 +115,21 @@ class RPN(Layer):
         Which boxes are chosen has no slope: the logits get no gradient from here. The boxes' coordinates have one, and it is the
         detector's to say whether they are constants to the second stage, as if they had fallen from the sky (`detach_proposals`).
         """
-        starts, proposals = np.concatenate([[0], np.cumsum(per_level)]), []
+        starts, proposals = [0, *itertools.accumulate(per_level)], []
         for i, size in enumerate(sizes):
-            best = [start + highest(logits[i, start:stop], self.pre_nms)
-                    for start, stop in zip(starts[:-1], starts[1:], strict=True)]
+            scores = logits[i]
+            best = [start + highest(scores[start:stop], self.pre_nms) for start, stop in itertools.pairwise(starts)]
             level = np.repeat(np.arange(len(best)), [len(b) for b in best])
             best = np.concatenate(best)
-            decoded, cache["decode", i] = box_transform.decode_boxes_forward(deltas[i, best], anchors[best])
+            decoded, cache["decode", i] = box_transform.decode_boxes_forward(deltas[i][best], anchors[best])
             boxes, cache["clip", i] = box_transform.clip_boxes_forward(decoded, tuple(size.tolist()))
             big = convert.remove_small(boxes, 1.0)                                                    # under a pixel: nothing to crop
-            kept = nms.batched_nms(boxes[big], logits[i, best[big]], level[big], self.nms_threshold)
+            kept = nms.batched_nms(boxes[big], scores[best[big]], level[big], self.nms_threshold)
             chosen = big[kept[:self.post_nms]]
             cache["best", i], cache["kept", i] = best, chosen
             proposals.append(boxes[chosen])
             if traces is not None:
-                traces[i].tell_rpn(self, size, anchors, per_level, logits[i], deltas[i], best, decoded, boxes, big, kept, level)
+                traces[i].tell_rpn(self, size, anchors, per_level, scores, deltas[i], best, decoded, boxes, big, kept, level)
         return proposals
 
     def propose_backward(self, dproposals, deltas, cache):
@@ -157,6 +159,14 @@ class RPN(Layer):
         return np.concatenate(images), np.concatenate(chosen), np.concatenate(labels), np.concatenate(deltas)
 
 
+@functools.lru_cache(maxsize=64)
+def lay_out(sizes, strides, cells, dtype):
+    """The anchors of maps of these sizes (H_l, W_l), one level after the other: once for all batches of one size."""
+    grids = [anchor_boxes.grid_anchors(size, stride, cell=np.array(cell, np.float32))
+             for size, stride, cell in zip(sizes, strides, cells, strict=True)]
+    return np.concatenate(grids).astype(dtype)
+
+
 def flatten_levels(maps, values):
     """[(N, A*values, H_l, W_l)] -> (N, T, values), anchors in the order y, x, a of grid_anchors, levels one after the other."""
     flat = []
@@ -184,7 +194,7 @@ def highest(scores, n):
     Of thousands only the few that may be among the n are put in order: their limit is found without sorting.
     """
     falling = -scores
-    among = np.arange(len(scores))
-    if n < len(scores):
-        among = np.flatnonzero(~(falling > np.partition(falling, n - 1)[n - 1]))       # not <=: a NaN stays, at the end
+    if n >= len(scores):
+        return np.argsort(falling, kind="stable")
+    among = np.flatnonzero(~(falling > np.partition(falling, n - 1)[n - 1]))           # not <=: a NaN stays, at the end
     return among[np.argsort(falling[among], kind="stable")[:n]]

@@ -140,10 +140,11 @@ def sample_points(rois, output_size, spatial_scale, sampling_ratio, aligned):
         hi = (rois[:, far] * spatial_scale - 0.5 * aligned)[:, None, None]
         size = hi - lo if aligned else xp.maximum(hi - lo, 1)
         if sampling_ratio > 0:
-            count = xp.full_like(size, sampling_ratio)
+            count, most = xp.full_like(size, sampling_ratio), sampling_ratio
         else:
             count = xp.maximum(xp.ceil(size / bins), 0)
-        s = xp.arange(max(int(count.max()) if len(rois) else 0, 1), dtype=rois.dtype)  # (S,)
+            most = int(count.max()) if len(rois) else 0
+        s = xp.arange(max(most, 1), dtype=rois.dtype)                                  # (S,)
         bin_index = xp.arange(bins, dtype=rois.dtype)[:, None]                         # (bins, 1)
         u = (bin_index + (s + 0.5) / xp.maximum(count, 1)) / bins                      # (R, bins, S): 2 samples lie at 1/4 and 3/4 of a bin
         v = xp.where(s < count, lo + u * size, -2)
