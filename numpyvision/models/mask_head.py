@@ -35,12 +35,10 @@ class MaskBranch(RegionHead):
 
         By the proposal, not by the object's own box: the features are cut out by it too, and the two must lie upon each other.
         """
-        rois, masks, M = regions.rois, regions.read("masks"), self.mask_size
+        rois, M = regions.rois, self.mask_size
         share = np.zeros((len(regions), M, M))
-        for i in range(len(regions.samples)):
-            mine = np.flatnonzero(rois[:, 0] == i)                                         # of one image, whose masks have one size
-            if len(mine):
-                share[mine] = mask_crops.crop_masks(np.stack([masks[f] for f in mine]), rois[mine, 1:], M)
+        for mine, masks in regions.image_by_image("masks"):
+            share[mine] = mask_crops.crop_masks(masks, rois[mine, 1:], M)
         return rois, (regions.labels - 1, (share if self.soft_targets else share >= 0.5).astype(rois.dtype))
 
     def forward(self, P, rois, truth=None, train=True):

@@ -53,11 +53,22 @@ class Regions:
 
     def read(self, field):
         """What the samples say about each region's object: regions.read("masks") -> list of F (H, W) arrays."""
-        for sample, _ in self.objects():
-            if getattr(sample, field) is None:
-                raise ValueError(f"this model learns from sample.{field}, and image {sample.image_id!r} has none: either the data set does "
-                                 f"not offer {field}, or they were left out when it was opened")
-        return [getattr(sample, field)[row] for sample, row in self.objects()]
+        return [said(sample, field)[row] for sample, row in self.objects()]
+
+    def image_by_image(self, field):
+        """The same, for each image with regions (which regions, one array about their objects): of one image, all masks have one size."""
+        for i, sample in enumerate(self.samples):
+            mine = np.flatnonzero(self.rois[:, 0] == i)
+            if len(mine):
+                yield mine, said(sample, field)[self.rows[mine]]
+
+
+def said(sample, field):
+    """sample.masks, or another field; ValueError if there is none."""
+    if getattr(sample, field) is None:
+        raise ValueError(f"this model learns from sample.{field}, and image {sample.image_id!r} has none: either the data set does "
+                         f"not offer {field}, or they were left out when it was opened")
+    return getattr(sample, field)
 
 
 def positive_regions(rois, labels, samples):
