@@ -36,6 +36,7 @@ table_tile, tall_tile, low_tile, thin_tile = vector.table_tile, vector.tall_tile
 put_rows_1, put_rows_2, put_pairs, put_quads = vector.put_rows_1, vector.put_rows_2, vector.put_pairs, vector.put_quads
 flush_denormals = vector.flush_denormals
 DEPTH = 256             # rows of a panel at most: 256 x 32 float32 are 32 KiB, most of a first-level cache
+HIGH = 160              # the same where w's columns are copied too: of each row, a tile of w then fetches two cache lines more
 STRIP = 8               # panels of a task at most: they and their sums fill a share of the second-level cache
 BLOCKS = 64             # blocks of a task at most, for the same reason
 LITTLE_WORK = 2**18     # multiplications that one thread does sooner than wake a second: 6 microseconds of them
@@ -190,7 +191,7 @@ def _sum_strip(task, x, w, begin, out, work, sums, products, offsets, columns, p
     tile0, panels, down, width, tile, high = products[k, 8], products[k, 9], products[k, 10], source.width, cut.tile, cut.high
     gap, o_gap = (width, target.row) if down else (cut.lanes, cut.lanes)             # from register to register of a tile, in x and out
     near, padded = min(products[k, 7], high), max(channels, high)
-    blocks, pieces, size = -(-padded // high), max(1, -(-T // DEPTH)), high * tile
+    blocks, pieces, size = -(-padded // high), max(1, -(-T // (HIGH if source.step > 1 else DEPTH))), high * tile
     b0, b1 = blocks * part // cut.parts, blocks * (part + 1) // cut.parts
     p0, p1 = tile0 + panels * strip // cut.strips, tile0 + panels * (strip + 1) // cut.strips
     panel = sums + ((b1 - b0) * (p1 - p0) * size if pieces > 1 else size)            # a sum in one piece goes out at once
