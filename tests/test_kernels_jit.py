@@ -12,7 +12,8 @@ import pytest
 
 import numpyvision
 from numpyvision import kernels
-from numpyvision.kernels.jit import jit
+from numpyvision.kernels import linking
+from numpyvision.kernels.jit import jit, jit_inner, jit_parallel
 from numpyvision.ops import activation
 
 PACKAGE = pathlib.Path(numpyvision.__file__).parent
@@ -142,6 +143,57 @@ def test_infinities_and_nan_survive_fast_math():
     assert [is_ordinary(x) for x in (np.nan, np.inf, -np.inf, -1.0)] == [False, False, False, True]
     x = np.array([np.nan, np.inf, -np.inf, -1.0, 1.0])
     assert np.array_equal(activation.relu_forward(x)[0], [np.nan, np.inf, 0, 0, 1], equal_nan=True)
+
+
+def test_machine_code_is_made_of_what_python_calls_and_of_nothing_else(monkeypatch):
+    """A third of the time to compile: an inner function and the four pieces of a parallel loop each had code of their own."""
+    translated = []
+    finish = linking.Library._translate
+    monkeypatch.setattr(linking.Library, "_translate", lambda library: translated.append(library.name) or finish(library))
+
+    @jit_inner
+    def halve(row):
+        row[:] = row / 2
+
+    @jit_parallel
+    def halve_rows(rows):
+        for i in numba.prange(len(rows)):
+            halve(rows[i])
+
+    rows = np.ones((3, 4))
+    halve_rows(rows)
+    assert (rows == 0.5).all()
+    assert [name.split(".")[-1] for name in translated] == ["halve_rows"]
+    halve(rows)                                                # from Python: uncompiled
+    assert (rows == 0.25).all() and len(translated) == 1
+
+
+def test_an_inner_function_finds_the_words_of_its_errors():
+    """They are kept apart from the code, in a place that is filled in once the code has an address."""
+    @jit_inner
+    def copy(row, out):
+        out[:] = row
+
+    @jit
+    def copy_first(rows, out):
+        copy(rows[0], out)
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"shape \(3,\) from input of shape \(2,\)"):
+            copy_first(np.ones((1, 2)), np.ones(3))
+
+
+def test_functions_of_other_people_compile_as_ever():
+    @jit_inner
+    def twice(x):
+        return 2 * x
+
+    @numba.njit
+    def theirs(x):
+        return twice(x) + 1
+
+    assert theirs(3) == 7
+    assert not isinstance(theirs.overloads[theirs.signatures[0]].library, linking.Library)
 
 
 def test_parallel_kernels_give_the_same_bits_every_time():

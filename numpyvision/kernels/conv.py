@@ -26,7 +26,7 @@ from numpyvision.kernels import conv_plan as planning
 from numpyvision.kernels import product, product_dw, product_wide, vector, winograd
 from numpyvision.kernels.elementwise import LANES as SUM_LANES
 from numpyvision.kernels.elementwise import SMALL, add_up
-from numpyvision.kernels.jit import alone_below, jit, jit_parallel, num_threads
+from numpyvision.kernels.jit import alone_below, jit, jit_inner, jit_parallel, num_threads
 from numpyvision.kernels.workspace import workspace
 
 LANES, copy_rows_1, copy_rows_2, gather_run = vector.lanes(np.float32), vector.copy_rows_1, vector.copy_rows_2, vector.gather_run
@@ -149,20 +149,20 @@ def _copy_phases(x, planes, P, C, H, W, phases, sy, sx, top, left, height, width
         _fill(planes, at, (plane + 1) * P - at)
 
 
-@jit
+@jit_inner
 def _inside(start, step, size, count):
     """Which of the places start + q*step, q < count, are places of an array of this size: first <= q < end."""
     first = max(0, -(start // step))
     return first, max(first, min(count, (size - 1 - start) // step + 1))
 
 
-@jit
+@jit_inner
 def _fill(planes, start, count):
     for q in range(start, start + count):
         planes[q] = 0
 
 
-@jit
+@jit_inner
 def _copy_rows(x, start, x_row, rows, count, planes, at, row, step):
     """What a register writes behind the end of a row is written again with the next row, or with the zeros behind the last."""
     if step <= 2 and count > 0:

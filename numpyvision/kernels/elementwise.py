@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba import prange, types
 from numba.extending import intrinsic, overload
 
-from numpyvision.kernels.jit import alone_below, jit, jit_parallel
+from numpyvision.kernels.jit import alone_below, jit_inner, jit_parallel
 
 EXACT = {"fastmath": {"contract"}}      # no "reassoc": it would merge the two halves of log(2) below and lose what the split is for
 
@@ -58,7 +58,7 @@ def sigmoid_backward(dout, out, dx):
         dx[i] = dout[i] * out[i] * (one - out[i])
 
 
-@jit
+@jit_inner
 def add_up(row, lanes):
     """The sum of a row; `lanes` (LANES,) is where it is formed."""
     lanes[:] = 0
@@ -66,7 +66,7 @@ def add_up(row, lanes):
     return fold(lanes)
 
 
-@jit
+@jit_inner
 def add_to_lanes(row, lanes):
     """Add a row to LANES partial sums side by side: LLVM may not regroup a sum by itself (jit.py)."""
     whole = row.size - row.size % LANES
@@ -77,7 +77,7 @@ def add_to_lanes(row, lanes):
         lanes[j] += row[whole + j]
 
 
-@jit
+@jit_inner
 def fold(lanes):
     """The sum of the lanes, which are spent: the four quarters are added up, then the quarters of what that gave, down to two numbers."""
     width = LANES // 4

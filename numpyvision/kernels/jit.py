@@ -1,4 +1,4 @@
-"""`@jit` and `@jit_parallel`: numba's compiler with this project's settings, in one place.
+"""`@jit`, `@jit_parallel` and `@jit_inner`: numba's compiler with this project's settings, in one place.
 
 The compiled code is kept on disk, so that only the first run on a machine waits for it. Where no folder can be written to (a read-only
 install and a read-only home), numba refuses to decorate at all; then the kernel is compiled anew in every process instead.
@@ -16,17 +16,19 @@ from pathlib import Path
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import numba  # noqa: E402
-from numba.core import caching  # noqa: E402
+from numba.core import caching, registry  # noqa: E402
 from numba.np.ufunc import parallel  # noqa: E402
 
 from numpyvision import threads  # noqa: E402
+from numpyvision.kernels import linking  # noqa: E402
 
 threads.apply()                                         # what set_num_threads was told before numba was loaded
 
 # fastmath without "nnan" and "ninf": a NaN or an infinity must stay one, so that the training loop can find where it came from.
-# Without "reassoc" too. A parallel kernel is optimised twice: the process that compiles it runs the first result, every later process loads
-# the second from disk. Free to regroup a sum, LLVM regroups it differently each time: the first run on a machine would train other weights
-# than the second, and a run that was killed and resumed other weights than one that was not. Sum in lanes (elementwise.py: `add_up`).
+# Without "reassoc" too. By itself (without linking.py) numba optimises a parallel kernel twice: the process that compiles it runs the first
+# result, every later process loads the second from disk. Free to regroup a sum, LLVM regroups it differently each time: the first run on a
+# machine would train other weights than the second, and a run that was killed and resumed other weights than one that was not. Sum in lanes
+# (elementwise.py: `add_up`).
 FASTMATH = {"contract", "nsz", "arcp", "afn"}
 
 # Of numba's ways to find parallel loops, only the one that is asked for: the others turn every `row[:] = 0` into one more loop to compile.
@@ -34,14 +36,17 @@ ONLY_PRANGE = dict.fromkeys(("comprehension", "reduction", "inplace_binop", "set
 ONLY_PRANGE["prange"] = True
 
 
+SETTINGS = {"nogil": True, "error_model": "numpy", "pipeline_class": linking.Compiler,
+            "no_cfunc_wrapper": True}           # no code for calls from C, which nobody makes: a twentieth of the time to compile
+
 _parallel = []                                          # every function that jit_parallel has compiled
 
 
 def _njit(function, **options):
-    try:                                     # no code for calls from C, which nobody makes: a twentieth of the time to compile
-        return _stamped(numba.njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)(function))
+    try:
+        return _stamped(numba.njit(cache=True, **SETTINGS, **options)(function))
     except RuntimeError:                     # "cannot cache function: no locator available": nowhere to write
-        return numba.njit(nogil=True, error_model="numpy", **options)(function)
+        return numba.njit(**SETTINGS, **options)(function)
 
 
 def _stamped(compiled):
@@ -88,6 +93,19 @@ def cache_folder():
 def jit(function):
     """Compile for one thread."""
     return _njit(function, fastmath=FASTMATH)
+
+
+def jit_inner(function):
+    """For what other kernels call and Python does not: it becomes a part of each of them, without code of its own (linking.py)."""
+    compiled = numba.njit(fastmath=FASTMATH, no_cpython_wrapper=True, **SETTINGS)(function)
+    if not numba.config.DISABLE_JIT:
+        compiled.__class__ = _Inner
+    return compiled
+
+
+class _Inner(registry.CPUDispatcher):
+    def __call__(self, *args):               # a test, a reader: as plain Python. There is no compiled code that Python could call
+        return self.py_func(*args)
 
 
 def jit_parallel(function):

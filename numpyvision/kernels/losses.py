@@ -9,7 +9,7 @@ import numpy as np
 from numba import prange
 
 from numpyvision.kernels.elementwise import LANES, SMALL, add_up, exp_negative, log1p_unit
-from numpyvision.kernels.jit import alone_below, jit, jit_parallel
+from numpyvision.kernels.jit import alone_below, jit, jit_inner, jit_parallel
 
 PIXELS = 512             # of one block: 21 classes of them are 43 KB
 ROWS = 128               # of one block of a classifier's table: 81 classes of them are 41 KB
@@ -57,7 +57,7 @@ def softmax_cross_entropy_rows(logits, labels, ignore_index):
     return loss, valid, wrong, largest, total
 
 
-@jit
+@jit_inner
 def _softmax_parts(z, pixels, largest, total):
     """z (K, P), a slice of its pixels -> their largest and total. The largest is subtracted before exp(), which then cannot overflow.
 
@@ -76,7 +76,7 @@ def _softmax_parts(z, pixels, largest, total):
             total[i] += exp_negative(row[i] - largest[i])
 
 
-@jit
+@jit_inner
 def _add_labels(z, start, labels, ignore_index, largest, total):
     """z (K, P), labels of its pixels from `start` on -> sum of log(total) + largest - z_label, how many labels count, how many are wrong.
 

@@ -12,7 +12,7 @@ import numpy as np
 from numba import prange
 
 from numpyvision.kernels.elementwise import LANES, SMALL, add_to_lanes, fold
-from numpyvision.kernels.jit import alone_below, jit, jit_parallel
+from numpyvision.kernels.jit import alone_below, jit_inner, jit_parallel
 from numpyvision.kernels.vector import flush_denormals
 
 BLOCK = 4096                            # numbers that _moments reads twice: 16 KB of float32, which stay in the first cache
@@ -41,7 +41,7 @@ def normalize(x, gamma, beta, eps, mean, var, inv_std, measure, least, out):
         flush_denormals(False)
 
 
-@jit
+@jit_inner
 def _moments(x, s):
     """Mean and biased variance of x[:, s], x (A, S, L), in one pass over memory.
 
@@ -70,7 +70,7 @@ def _moments(x, s):
     return mean, squares / count
 
 
-@jit
+@jit_inner
 def _add_squares(row, center, lanes):
     """Add (row - center)^2 to the lanes."""
     whole = row.size - row.size % LANES
@@ -128,7 +128,7 @@ def normalize_backward(dout, out, least, x, gamma, mean, inv_std, measured, dx):
     return dgamma, dbeta
 
 
-@jit
+@jit_inner
 def _sum_products(gradient, gate, least, row, center, lanes, lanes_x):
     """Set lanes to the partial sums of gradient where gate > least, lanes_x to those of that times (row - center)."""
     lanes[:] = 0

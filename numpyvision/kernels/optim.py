@@ -9,7 +9,7 @@ has; decay (K,) and numbers in the parameters' dtype (a float64 scalar would mak
 import numpy as np
 from numba import carray, prange
 
-from numpyvision.kernels.jit import alone_below, jit, jit_parallel, jit_sum
+from numpyvision.kernels.jit import alone_below, jit_inner, jit_parallel, jit_sum
 from numpyvision.kernels.vector import flush_denormals, pointer_to
 
 FEW = 4                                 # fewer pieces than this are not worth a second thread
@@ -27,13 +27,13 @@ def sgd(counts, addresses, decay, numbers, nesterov):
         flush_denormals(False)
 
 
-@jit
+@jit_inner
 def _piece(address, count, like):
     """A piece of p, of g or of a state: an array of `like`'s dtype on the parameter's own memory."""
     return carray(pointer_to(address, like), count)
 
 
-@jit
+@jit_inner
 def _sgd(p, g, v, lr, momentum, decay, nesterov):
     for i in range(p.size):
         d = g[i] + decay * p[i]
@@ -54,7 +54,7 @@ def adam(counts, addresses, decay, shrink, numbers):
         flush_denormals(False)
 
 
-@jit
+@jit_inner
 def _adam(p, g, m, v, numbers, decay, shrink):
     beta1, rest1, beta2, rest2 = numbers[0], numbers[1], numbers[2], numbers[3]
     rate, root, eps = numbers[4], numbers[5], numbers[6]

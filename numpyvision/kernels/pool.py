@@ -7,7 +7,7 @@ import numpy as np
 from numba import prange
 
 from numpyvision.kernels.elementwise import LANES, add_up
-from numpyvision.kernels.jit import jit, jit_parallel, jit_sum
+from numpyvision.kernels.jit import jit_inner, jit_parallel, jit_sum
 
 MANY = 1 << 20                          # numbers: from here on a mean of planes takes long enough for two threads
 
@@ -33,7 +33,7 @@ def max_pool2d(x, k, s, p):
     return out, indices
 
 
-@jit
+@jit_inner
 def _padded(plane, p):
     """A copy with p places of -inf, which never win, on every side."""
     H, W = plane.shape
@@ -45,7 +45,7 @@ def _padded(plane, p):
     return padded
 
 
-@jit
+@jit_inner
 def _max_row(rows, k, s, p, top, W, out, indices):
     """The windows of one row of out. rows is the padded plane from their first row on, which is row `top` of the image."""
     lowest, corner, first = rows.dtype.type(-np.inf), np.int32(top * W - p), np.int32(max(top, 0) * W)
@@ -175,7 +175,7 @@ def avg_pool2d(x, k, s, p):
     return out
 
 
-@jit
+@jit_inner
 def _sum_across(total, k, s, share, out):
     """share times the sum of k neighbouring columns, every s-th time."""
     out[:] = 0

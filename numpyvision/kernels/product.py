@@ -28,7 +28,7 @@ import numpy as np
 from numba import prange
 
 from numpyvision.kernels import vector
-from numpyvision.kernels.jit import alone, jit, jit_parallel
+from numpyvision.kernels.jit import alone, jit_inner, jit_parallel
 from numpyvision.kernels.workspace import workspace
 
 ROWS, TALL, load_panels, at = vector.ROWS, vector.TALL, vector.load_panels, vector.at
@@ -182,7 +182,7 @@ def _sums_loop(x, w, begin, out, work, products, offsets, columns, places, tiles
         flush_denormals(False)
 
 
-@jit
+@jit_inner
 def _sum_strip(task, x, w, begin, out, work, sums, products, offsets, columns, places, tiles, starts, groups, source, target, cut):
     """Some blocks of rows at one strip of pixels, of one product, for one group of one image."""
     part, k = task % cut.parts, task // cut.parts % len(products)
@@ -239,13 +239,13 @@ def _sum_strip(task, x, w, begin, out, work, sums, products, offsets, columns, p
                     _store_tile(work, o, starts, first_row + f, count, near, q, end, down, width, cols, out, corner, target, cut)
 
 
-@jit
+@jit_inner
 def first_of(block, rows, high):
     """The last block of `high` rows steps back, so as not to run over: it makes a few rows a second time."""
     return max(0, min(block * high, rows - high))
 
 
-@jit
+@jit_inner
 def _load_strip(x, begin, near_end, offsets, t0, count, tiles, p0, panels, gap, work, panel, tile, lanes):
     """panel[p, t, j] = x[begin + offsets[t0 + t] + tiles[p0 + p] + j // LANES * gap + j % LANES]; load_panels can tiles of 2 registers."""
     whole, reach = count, tiles[p0 + panels - 1] + (tile // lanes - 1) * gap + lanes
@@ -261,7 +261,7 @@ def _load_strip(x, begin, near_end, offsets, t0, count, tiles, p0, panels, gap, 
                 work[panel + (p * DEPTH + t) * tile + j] = x[k] if k < len(x) else 0
 
 
-@jit
+@jit_inner
 def _load_upright(w, w0, columns, t0, t1, b0, b1, rows, work, upright, tile, lanes):
     """A w that lies on its side: the columns of its blocks b0 to b1 in panels, tile/ROWS blocks in each."""
     for b in range(b0, b1, tile // ROWS):
@@ -271,14 +271,14 @@ def _load_upright(w, w0, columns, t0, t1, b0, b1, rows, work, upright, tile, lan
                     _in_upright(b, b0, rows, upright, tile), tile, lanes)
 
 
-@jit
+@jit_inner
 def _in_upright(b, b0, rows, upright, tile):
     """Where a block begins there."""
     number = (b - b0) // (tile // ROWS)
     return upright + number * DEPTH * tile + first_of(b, rows, ROWS) - first_of(b0 + number * (tile // ROWS), rows, ROWS)
 
 
-@jit
+@jit_inner
 def _store_tile(work, begin, starts, first, rows, near, q0, q1, down, width, cols, out, corner, target, cut):
     """The sums of each row for q0 <= q < q1 to their places in out, `near` rows next to each other.
 

@@ -22,7 +22,7 @@ import numpy as np
 from numba import prange
 
 from numpyvision.kernels import vector
-from numpyvision.kernels.jit import alone, jit, jit_parallel
+from numpyvision.kernels.jit import alone, jit_inner, jit_parallel
 from numpyvision.kernels.product import LITTLE_WORK, first_of, steps
 from numpyvision.kernels.workspace import workspace
 
@@ -124,7 +124,7 @@ def _products_loop(inner, a, b, dw, work, source, left, right, places, pixels, z
 
 
 # ---------------------------------------------------------------------------------------------------------------- panels
-@jit
+@jit_inner
 def _share_of_panels(worker, workers, a, b, dw, work, source, left, right, upright, pixels, zeros, most, size):
     """One worker's share of the list: blocks of one panel, then of the next, group after group."""
     width = len(zeros)
@@ -147,7 +147,7 @@ def _share_of_panels(worker, workers, a, b, dw, work, source, left, right, uprig
         tile = first + stop
 
 
-@jit
+@jit_inner
 def _add_panels(g, start, stop, blocks, a, b, dw, work, sums, source, left, right, upright, pixels, zeros):
     """Tiles `start` to `stop` of one group, over all images."""
     width, T = len(zeros), right.count
@@ -170,7 +170,7 @@ def _add_panels(g, start, stop, blocks, a, b, dw, work, sums, source, left, righ
                 gather_tile(a, a0, left.runs, m, pixels, q, work, panel, count, before, s, s_row, to, at, row)
 
 
-@jit
+@jit_inner
 def _turn_panel(x, run, side, t0, count, work, panel, upright, width):
     """panel[q, j] = x[run + runs[t0 + j] + q] for `count` pixels q, and a few more that nobody reads."""
     lanes, runs = len(upright), side.runs
@@ -185,7 +185,7 @@ def _turn_panel(x, run, side, t0, count, work, panel, upright, width):
                     work[panel + i * width + j] = x[k] if k < len(x) else 0
 
 
-@jit
+@jit_inner
 def _put_rest(work, at, row0, row1, col0, col1, dw, first, T, width):
     """Of the sums in these rows and columns, those of tiles that are only partly there."""
     for r in range(row0, row1):
@@ -194,7 +194,7 @@ def _put_rest(work, at, row0, row1, col0, col1, dw, first, T, width):
                 dw[(first + r) * T + c] = work[at + r * width + c - col0]
 
 
-@jit
+@jit_inner
 def _put_columns(work, at, row0, row1, col0, col1, dw, first, T, width):
     """The sums in these rows and columns, which are taps and channels here: so many rows at once as stay in the first-level cache."""
     for r in range(row0, row1, DEPTH):
@@ -203,7 +203,7 @@ def _put_columns(work, at, row0, row1, col0, col1, dw, first, T, width):
 
 
 # ---------------------------------------------------------------------------------------------------------------- inner products
-@jit
+@jit_inner
 def _share_of_columns(worker, workers, d, x, dw, work, source, left, right, places, high, lanes, size):
     """One worker's share of the list: columns of 3 taps of one block, then of the next, group after group."""
     per_group, columns = left.count, len(right.runs) // 3
@@ -218,7 +218,7 @@ def _share_of_columns(worker, workers, d, x, dw, work, source, left, right, plac
         tile += c1 - c0
 
 
-@jit
+@jit_inner
 def _add_inner_products(g, f, c0, c1, d, x, dw, work, sums, source, left, right, places, high, lanes):
     """Channels f to f + high with taps 3*c0 to 3*c1, over all images."""
     T, size = right.count, 3 * high * lanes

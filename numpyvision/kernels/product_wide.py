@@ -14,7 +14,7 @@ import numpy as np
 from numba import prange
 
 from numpyvision.kernels import vector
-from numpyvision.kernels.jit import jit, jit_parallel, num_threads
+from numpyvision.kernels.jit import jit_inner, jit_parallel, num_threads
 from numpyvision.kernels.product import first_of, steps, tall_pays
 from numpyvision.kernels.workspace import workspace
 
@@ -70,7 +70,7 @@ def _products_loop(d, x, dw, work, lines, taps, pixels, zeros, planes, workers):
         flush_denormals(False)
 
 
-@jit
+@jit_inner
 def _lay_into_zeros(x, plane, work, corner, lines, planes, lanes):
     for r in range(planes.H):
         row = (plane * planes.H + r) * planes.W
@@ -80,7 +80,7 @@ def _lay_into_zeros(x, plane, work, corner, lines, planes, lanes):
             gather_run(x, row, 1, planes.W, work, corner + lines[r])
 
 
-@jit
+@jit_inner
 def _add_tile(n, c, t, block, d, dw, work, plane, sums, taps, pixels, zeros, planes, tile):
     """A tile of taps from t on, for a block of filters: what image n adds. The last image's sums go to their place in dw."""
     T, per_group, channels, lanes = len(taps), planes.F // planes.groups, planes.C // planes.groups, tile // 2

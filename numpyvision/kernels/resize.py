@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from numba import prange
 
-from numpyvision.kernels.jit import jit, jit_parallel
+from numpyvision.kernels.jit import jit, jit_inner, jit_parallel
 
 EDGE = 4                                # cells at either end of an axis that may be read in another way than those between
 
@@ -151,7 +151,7 @@ def _resample(x, first_y, weight_y, first_x, weight_x):
     return out
 
 
-@jit
+@jit_inner
 def _down(x, top, weight, r, out):
     """out[r, w] = sum over t of weight[r, t] * x[top + t, w]. Literal T: the compiler unrolls the taps, and does a register of w at a time.
 
@@ -167,7 +167,7 @@ def _down(x, top, weight, r, out):
         _sum_rows(x, top, weight, r, weight.shape[1], out)
 
 
-@jit
+@jit_inner
 def _sum_rows(x, top, weight, r, T, out):
     for w in range(out.shape[1]):
         total = weight[r, 0] * x[top, w]
@@ -176,7 +176,7 @@ def _sum_rows(x, top, weight, r, T, out):
         out[r, w] = total
 
 
-@jit
+@jit_inner
 def _doubles(first, weight, W):
     """Whether an axis becomes twice as long, so that, away from the border, output q + 2 is output q read one cell further."""
     if len(first) != 2 * W or W < 3 * EDGE or len(weight) > 4:
@@ -188,7 +188,7 @@ def _doubles(first, weight, W):
     return True
 
 
-@jit
+@jit_inner
 def _across(x, first, weight, doubled, out):
     """out[h, q] = sum over t of weight[t, q] * x[h, first[q] + t]."""
     if doubled and len(weight) == 2:
@@ -205,14 +205,14 @@ def _across(x, first, weight, doubled, out):
         _sum_neighbours(x, first, weight, len(weight), out)
 
 
-@jit
+@jit_inner
 def _sum_neighbours(x, first, weight, T, out):
     for h in range(out.shape[0]):
         for q in range(out.shape[1]):
             out[h, q] = _dot(x, h, first, weight, T, q)
 
 
-@jit
+@jit_inner
 def _dot(x, h, first, weight, T, q):
     total = weight[0, q] * x[h, first[q]]
     for t in range(1, T):
@@ -220,7 +220,7 @@ def _dot(x, h, first, weight, T, q):
     return total
 
 
-@jit
+@jit_inner
 def _sum_doubled(x, first, weight, T, out):
     """The same where `_doubles`: away from the border, two outputs have weights that stay and read neighbours. Nothing is gathered."""
     W, even, odd = x.shape[1], first[2 * EDGE], first[2 * EDGE + 1]

@@ -12,12 +12,12 @@ Shapes here: N C H W of x, R RoIs, P Q output size, S samples a bin, T taps a bi
 import numba
 import numpy as np
 
-from numpyvision.kernels.jit import jit, jit_parallel
+from numpyvision.kernels.jit import jit, jit_inner, jit_parallel
 
 CHANNELS = 32      # of one image that backward treats together: two to four vector registers, and a slice of dx that fits the cache
 
 
-@jit
+@jit_inner
 def find_taps(v, count, length, cell, weight, taps):
     """v (bins, S), of which the first `count` hold -> taps[p] pairs cell[p, k], weight[p, k]; returns the range of cells [lo, hi)."""
     zero, one = v.dtype.type(0), v.dtype.type(1)
@@ -75,7 +75,7 @@ def channels_last(x, rows):
     return out
 
 
-@jit
+@jit_inner
 def two_rows(a, wa, b, wb, first, out):
     """out = wa a + wb b, or out += that, over whole rows of cells (cells, C)."""
     a, b, out = a.reshape(-1), b.reshape(-1), out.reshape(-1)
@@ -87,7 +87,7 @@ def two_rows(a, wa, b, wb, first, out):
             out[k] += wa * a[k] + wb * b[k]
 
 
-@jit
+@jit_inner
 def two_cells(row, a, wa, b, wb, first, bins, m):
     """bins[m] = wa row[a] + wb row[b], or bins[m] += that, over channels: numbers of whole arrays, for the reason given in `row_slopes`."""
     if first:
@@ -98,7 +98,7 @@ def two_cells(row, a, wa, b, wb, first, bins, m):
             bins[m, c] += wa * row[a, c] + wb * row[b, c]
 
 
-@jit
+@jit_inner
 def add_scaled(out, w, a):
     """out += w a."""
     for k in range(len(out)):
@@ -165,7 +165,7 @@ def spread(dout, batch, vy, county, vx, countx, rows, dx):
                     dx[n, first + c, top + i, j] = image[i, j * D + c]
 
 
-@jit
+@jit_inner
 def row_slopes(g, image, y, vx, slope_y, slopes_x):
     """The samples of a row of bins that lie at height y and at vx (Q, S): add their slopes to slope_y (C,) and slopes_x (Q, S, C).
 
@@ -196,7 +196,7 @@ def row_slopes(g, image, y, vx, slope_y, slopes_x):
                                                     + fy * (image[below, right, c] - image[below, j, c]))
 
 
-@jit
+@jit_inner
 def share_sides(slope, u, near, far):
     """A sample at the share u of the way from a box's near to its far side follows both: near += (1 - u) slope, far += u slope."""
     for c in range(len(slope)):

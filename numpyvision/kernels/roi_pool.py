@@ -7,7 +7,7 @@ Shapes here: N C H W of x; batch (R,), top bottom (R, P), left right (R, Q), out
 import numpy as np
 from numba import prange
 
-from numpyvision.kernels.jit import jit, jit_parallel
+from numpyvision.kernels.jit import jit_inner, jit_parallel
 
 CHANNELS = 8                           # that backward treats together: no two threads ever write to the same place
 
@@ -34,7 +34,7 @@ def roi_pool(x, batch, top, bottom, left, right, out, argmax):
                     argmax[r, c, p, q] = where[c]
 
 
-@jit
+@jit_inner
 def _take_larger(cell, place, first, largest, where):
     """Where a channel of this cell is larger than the largest so far, or is the first NaN, it takes its place."""
     for c in range(cell.size):

@@ -27,7 +27,7 @@ from numba import prange
 
 from numpyvision.kernels import vector
 from numpyvision.kernels import winograd_plan as planning
-from numpyvision.kernels.jit import jit, jit_parallel, num_threads
+from numpyvision.kernels.jit import jit_inner, jit_parallel, num_threads
 from numpyvision.kernels.winograd_plan import IN, LANES, OUT, PANEL, PIECE, POINTS, ROWS
 from numpyvision.kernels.workspace import workspace
 
@@ -127,7 +127,7 @@ def _spread(job, count, x, y, points, w, bias, work, source, target, taps, plan)
         flush_denormals(False)
 
 
-@jit
+@jit_inner
 def _blocks(task, job, x, y, points, w, bias, work, source, target, taps, plan):
     """One task's blocks of FORWARD or PRODUCTS. Filters that are soon done, each task takes to their points for itself."""
     C, F, zero = source.channels, target.channels, np.int64(0)                    # a plain 0 would be a type, and a compilation, of its own
@@ -154,7 +154,7 @@ def _blocks(task, job, x, y, points, w, bias, work, source, target, taps, plan):
                 done = _products_to_strip(s, y, f, many, target, work, strip, products, plan.p_step, done, plan)
 
 
-@jit
+@jit_inner
 def _slice(task, x, y, w, bias, work, source, target, taps, plan):
     """One task's channels of out: U only ever exists for PIECE channels and PANEL filters, which stay in the second-level cache."""
     first, F = _share(task, target.channels, plan)
@@ -175,7 +175,7 @@ def _slice(task, x, y, w, bias, work, source, target, taps, plan):
             count = _products_to_strip(s, y, first, F, target, work, strip, products, plan.p_step, count, plan)
 
 
-@jit
+@jit_inner
 def _slice_weights(task, x, y, dw, work, source, target, taps, plan):
     """The dw of one task's filters, the sums over all tiles for PIECE channels and LANES filters at a time."""
     first, F = _share(task, target.channels, plan)
@@ -195,14 +195,14 @@ def _slice_weights(task, x, y, dw, work, source, target, taps, plan):
                 _points_to_weights(work, sums + i * C, dw, ((first + f + i) * source.channels + c) * 9, C, plan.u_step, taps)
 
 
-@jit
+@jit_inner
 def _share(task, channels, plan):
     """The first of a task's channels, and how many it has: whole registers."""
     first, last = channels // LANES * task // plan.slices * LANES, channels // LANES * (task + 1) // plan.slices * LANES
     return first, last - first
 
 
-@jit
+@jit_inner
 def _multiply_panel(work, values, C, products, row, count, U, u0, bias, first, F, before, plan):
     """products (36, tiles, F of a row) = values (36, tiles, C) @ U (36, C, F), U from u0 on, and the bias of channel `first` and the next.
 
@@ -219,7 +219,7 @@ def _multiply_panel(work, values, C, products, row, count, U, u0, bias, first, F
                 product_tile_1(work, a + t * C, C, 1, U, u, LANES, C, start, s0 + t * step, step, work, o + t * row, row)
 
 
-@jit
+@jit_inner
 def _add_products(work, values, grads, row, count, sums, s0, C, F, before, plan):
     """sums (36, F, C), from s0 on, = grads (36, tiles, F of a row).T @ values (36, tiles, C); added to, unless `before` is 0."""
     zeros = np.zeros(PANEL, np.float32)
@@ -234,7 +234,7 @@ def _add_products(work, values, grads, row, count, sums, s0, C, F, before, plan)
                     product_tile_1(work, a, 1, row, work, b, C, count, start, begin, step, sums, o, C)
 
 
-@jit
+@jit_inner
 def _origin(s, plan):
     """Strip s: its image, its first tile's row and column, and how many rows and columns of tiles it holds."""
     n, part = s // (plan.down * plan.across), s % (plan.down * plan.across)
@@ -242,7 +242,7 @@ def _origin(s, plan):
     return n, y, x, min(plan.R, plan.th - y), min(plan.Q, plan.tw - x)
 
 
-@jit
+@jit_inner
 def _strip_to_points(s, x, first, C, image, work, strip, values, step, count, plan):
     """The tiles of strip s of x or of dout, C channels from `first` on, at the 36 points, behind `count` tiles of the block.
 
@@ -266,7 +266,7 @@ def _strip_to_points(s, x, first, C, image, work, strip, values, step, count, pl
     return count + rows * cols
 
 
-@jit
+@jit_inner
 def _load_strip(x, plane, image, h0, w0, rows, cols, work, strip, pitch):
     """Pixels (h0.., w0..) of LANES planes, channels last; zeros outside of the image."""
     H, W, planes, places = image.height, image.width, image.planes, image.places
@@ -291,7 +291,7 @@ def _load_strip(x, plane, image, h0, w0, rows, cols, work, strip, pitch):
             turn_tile(x, start + p, planes, 0, work, target, places, p)
 
 
-@jit
+@jit_inner
 def _products_to_strip(s, out, first, F, image, work, strip, products, step, count, plan):
     """Strip s of out, F channels from `first` on, from the products at the 36 points.
 
@@ -322,7 +322,7 @@ def _products_to_strip(s, out, first, F, image, work, strip, products, step, cou
     return count + rows * cols
 
 
-@jit
+@jit_inner
 def _all_filters_to_points(w, first, last, U, u0, C, F, u_step, taps):
     """U (36, panels of F, C, PANEL), from u0 on, of channels `first` to `last`."""
     for f in range(0, F, PANEL):
@@ -330,7 +330,7 @@ def _all_filters_to_points(w, first, last, U, u0, C, F, u_step, taps):
         _filters_to_points(w, first * taps.channel + f * taps.filter, last - first, many, U, u0 + f * C + first * many, u_step, taps)
 
 
-@jit
+@jit_inner
 def _filters_to_points(w, w0, C, F, U, u0, u_step, taps):
     """U (36, C, F), from u0 on, of one panel of F filters and C channels, whose taps begin at w0: G w G.T."""
     nine = np.empty(LANES * LANES, np.float32)
@@ -346,7 +346,7 @@ def _filters_to_points(w, w0, C, F, U, u0, u_step, taps):
             weights_to_points(nine, 0, 3 * LANES, LANES, U, u0 + c * F + f, IN * u_step, u_step)
 
 
-@jit
+@jit_inner
 def _add_sums(f, sums, C, plan):
     """The sums of all tasks for filter f, into those of the first."""
     for task in range(1, plan.tasks):
@@ -356,7 +356,7 @@ def _add_sums(f, sums, C, plan):
                 sums[total + c] += sums[part + c]
 
 
-@jit
+@jit_inner
 def _points_to_weights(sums, s0, dw, start, C, u_step, taps):
     """The dw of one filter and C channels, from `start` on: G.T [sums, from s0 on] G."""
     nine, last = np.empty(LANES * LANES, np.float32), np.empty(LANES * LANES, np.float32)
