@@ -74,7 +74,8 @@ def train(
         dataset = runs.open_data(config["data"])
     else:
         dataset = runs.open_data(data or "scenes")
-        _ = dataset[0]                                                  # images that are not there are told before a folder is made
+        if not runs.absolute(data or "scenes").startswith("scenes"):    # drawn, with loops that are to be compiled along with the others
+            _ = dataset[0]                                              # images that are not there are told before a folder is made
         config = runs.make_config(model, data or "scenes", dataset, seed=seed or 0, steps=steps, batch_size=batch_size, lr=lr, short=short,
                                   model=_settings(settings or ()))
         folder = places.new_folder(model) if out is None else places.empty_folder(out)

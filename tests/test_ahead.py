@@ -7,7 +7,8 @@ import sys
 import pytest
 
 import numpyvision
-from numpyvision import ahead, recipes, runs
+from numpyvision import ahead, cli, recipes, runs
+from numpyvision.data import scenes
 
 STEP = """
 import sys
@@ -108,6 +109,20 @@ def test_only_a_training_with_a_bar_compiles_ahead(monkeypatch):
     assert asked == []
     runs.train(config, None, dataset)
     assert asked == ["classifier"]
+
+
+def test_the_command_compiles_nothing_before_the_workers_do(monkeypatch, tmp_path):
+    """Two seconds on one processor, while the others had nothing to do: a first picture was drawn, only to see that there is one."""
+    class Begun(Exception):
+        pass
+
+    def begin(config, out, dataset, **settings):
+        raise Begun
+
+    monkeypatch.setattr(scenes.Scenes, "__getitem__", lambda *args: pytest.fail("drew a picture"))
+    monkeypatch.setattr(runs, "train", begin)
+    with pytest.raises(Begun):
+        cli.train("mask_rcnn", out=tmp_path / "run")
 
 
 def test_a_worker_says_what_it_compiled(capsys, monkeypatch):
