@@ -183,6 +183,13 @@ def test_an_inner_function_finds_the_words_of_its_errors():
             copy_first(np.ones((1, 2)), np.ones(3))
 
 
+def test_a_numba_that_was_never_tried_compiles_in_its_own_way(tmp_path):
+    newer = "import numba; numba.__version__ = '0.69.0dev0'\n"
+    libraries = "print({type(code.library).__name__ for f in compiled for code in f.overloads.values()})"
+    assert run(newer + SCRIPT + libraries, PACKAGE.parent, NUMBA_CACHE_DIR=str(tmp_path)) == "{'JITCodeLibrary'}"
+    assert linking.pipeline("0.68.1") is linking.pipeline("0.60.0rc1") is linking.Compiler is not linking.pipeline("1.0")
+
+
 def test_functions_of_other_people_compile_as_ever():
     @jit_inner
     def twice(x):

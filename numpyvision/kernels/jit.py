@@ -36,7 +36,7 @@ ONLY_PRANGE = dict.fromkeys(("comprehension", "reduction", "inplace_binop", "set
 ONLY_PRANGE["prange"] = True
 
 
-SETTINGS = {"nogil": True, "error_model": "numpy", "pipeline_class": linking.Compiler,
+SETTINGS = {"nogil": True, "error_model": "numpy", "pipeline_class": linking.pipeline(),
             "no_cfunc_wrapper": True}           # no code for calls from C, which nobody makes: a twentieth of the time to compile
 
 _parallel = []                                          # every function that jit_parallel has compiled

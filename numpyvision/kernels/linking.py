@@ -4,8 +4,20 @@ numba makes a library of every function: it optimises it and translates it into 
 are optimised and translated in their turn. A parallel loop is four of them, one around the other, and each function that it calls one
 more. Only the outermost ever runs. Here the others stay as they were written down, in LLVM's language, until that one is linked, optimised
 and translated as a whole: code as fast, after two thirds of the time.
+
+This reaches into numba, which may change inside: a version that it was never tried with compiles in its own way, slower and no worse.
 """
+import re
+
+import numba
 from numba.core import codegen, compiler, environment
+
+OLDEST, NEWEST = (0, 60), (0, 68)                                     # of numba, that it was tried with
+
+
+def pipeline(version=numba.__version__):
+    """The way to compile a kernel, for numba's `pipeline_class`."""
+    return Compiler if OLDEST <= tuple(map(int, re.findall(r"\d+", version)[:2])) <= NEWEST else compiler.Compiler
 
 
 class Library(codegen.JITCodeLibrary):
