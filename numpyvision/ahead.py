@@ -1,6 +1,6 @@
 """Compile a model's loops before its training starts, in several processes at once, with a bar that says so: once on every machine.
 
-A first step compiles thirty loops, half a minute on one core. numba compiles under one global lock, so that threads would wait for
+A first step compiles thirty loops, twenty seconds on one core. numba compiles under one global lock, so that threads would wait for
 each other; processes do not. Each one here makes a few small calls (a row of ROWS), whose compiled loops numba keeps on disk, and the
 training finds them there. What no row reaches is compiled by the training itself, as it would be without this file: the rows decide
 how long a first run takes, never what it computes. `tests/test_ahead.py` watches that they reach everything.

@@ -179,7 +179,7 @@ def test_an_inner_function_finds_the_words_of_its_errors():
         copy(rows[0], out)
 
     for _ in range(2):
-        with pytest.raises(ValueError, match=r"shape \(3,\) from input of shape \(2,\)"):
+        with pytest.raises(ValueError, match="cannot assign slice"):
             copy_first(np.ones((1, 2)), np.ones(3))
 
 
