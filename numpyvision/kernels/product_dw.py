@@ -112,7 +112,7 @@ def _pixels(rows, length, step):
 
 @jit_parallel
 def _products_loop(inner, a, b, dw, work, source, left, right, places, pixels, zeros, high, lanes, most, size, workers):
-    """Both ways to find dw in one loop, because compiling a parallel loop takes a second. places, pixels, zeros: see there."""
+    """Both ways to find dw in one loop, because compiling a parallel loop takes half a second. places, pixels, zeros: see there."""
     for k in prange(workers):
         worker = np.int64(k)                                                         # prange counts in unsigned numbers
         flush_denormals(True)

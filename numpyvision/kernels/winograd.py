@@ -103,7 +103,7 @@ def _convolve(x, w, bias, taps, padding):
 
 @jit_parallel
 def _spread(job, count, x, y, points, w, bias, work, source, target, taps, plan):
-    """The jobs that are shared between threads, in one loop, because compiling a parallel loop takes a second.
+    """The jobs that are shared between threads, in one loop, because compiling a parallel loop takes half a second.
 
     FILTERS   points (U) of one task's channels from w       FORWARD  one task's blocks of y (out) from x, points (U), bias
     PRODUCTS  one task's points (sums) from x and y (dout)   WEIGHTS  w (dw) of one filter from all tasks' points
