@@ -73,10 +73,11 @@ def train(
         config = _resumed(runs.read_config(folder), model, data=data, seed=seed, steps=steps, batch_size=batch_size, lr=lr)
         dataset = runs.open_data(config["data"])
     else:
-        dataset = runs.open_data(data or "scenes")
-        if not runs.absolute(data or "scenes").startswith("scenes"):    # drawn, with loops that are to be compiled along with the others
+        data = data or "scenes"
+        dataset = runs.open_data(data)
+        if not data.startswith("scenes"):                               # drawn, with loops that are to be compiled along with the others
             _ = dataset[0]                                              # images that are not there are told before a folder is made
-        config = runs.make_config(model, data or "scenes", dataset, seed=seed or 0, steps=steps, batch_size=batch_size, lr=lr, short=short,
+        config = runs.make_config(model, data, dataset, seed=seed or 0, steps=steps, batch_size=batch_size, lr=lr, short=short,
                                   model=_settings(settings or ()))
         folder = places.new_folder(model) if out is None else places.empty_folder(out)
     try:

@@ -21,7 +21,7 @@ for name in (first, *others):
 def kept():
     return {{path.name: path.stat().st_mtime_ns for path in ahead.record().parent.glob("*.nbc")}}
 before = kept()
-assert len(before) > 15, len(before)
+assert len(before) > {least}, len(before)
 for name in (first, *others):
     data = runs.open_data("scenes:2")
     config = runs.make_config(name, "scenes", data)
@@ -39,12 +39,12 @@ def worker(script):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("models", [["mask_rcnn", "deconvnet"], ["fcn"]])
-def test_a_first_step_compiles_nothing_that_was_not_compiled_ahead(tmp_path, models):
+@pytest.mark.parametrize("models, least", [(["mask_rcnn", "deconvnet"], 40), (["fcn"], 18)])
+def test_a_first_step_compiles_nothing_that_was_not_compiled_ahead(tmp_path, models, least):
     """The three models that between them need all; joints are drawn and sampled without loops of their own."""
     env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_NUM_THREADS": "2",
            "PYTHONPATH": str(pathlib.Path(numpyvision.__file__).parents[1])}
-    script = STEP.format(models=models)
+    script = STEP.format(models=models, least=least)
     done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [], "these loops were compiled by the training; give ahead.ROWS a call that reaches them"

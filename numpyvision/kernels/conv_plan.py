@@ -51,10 +51,12 @@ def to_filters(d_shape, x_shape, w_shape, stride, padding, dilation, groups, lan
     """For dw of dout and x."""
     N, F, Ho, Wo = d_shape
     reads, offsets = reads_of(x_shape, w_shape, stride, padding, dilation, groups, lanes)
-    runs, width = _phases(d_shape, (1, 1), 0, 0, Ho, Wo, ((0, 0),), lanes), reads.width
-    lengths = (Wo, Ho, width) if width != Wo and product_dw.reads_rows(F // groups, len(offsets), Ho, Wo) else ((Ho - 1) * width + Wo,)
-    if width != Wo and len(lengths) == 1:        # lay dout's rows as far apart as x's, zeros between: the thrown-away outputs count nothing
-        runs = _phases(d_shape, (1, 1), 0, 0, Ho, width, ((0, 0),), lanes)
+    width = reads.width
+    if width != Wo and product_dw.reads_rows(F // groups, len(offsets), Ho, Wo):
+        apart, lengths = Wo, (Wo, Ho, width)
+    else:                                        # lay dout's rows as far apart as x's, zeros between: the thrown-away outputs count nothing
+        apart, lengths = width, ((Ho - 1) * width + Wo,)
+    runs = _phases(d_shape, (1, 1), 0, 0, Ho, apart, ((0, 0),), lanes)
     return ToFilters(reads, runs, product_dw.plan_products(runs.shape, reads.shape, lanes, threads, offsets, groups, *lengths))
 
 

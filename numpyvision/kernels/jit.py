@@ -174,7 +174,7 @@ def _one_thread_after_fork():
         return
     if started == "omp":
         for function in _parallel:
-            function.__globals__[function.__name__] = numba.njit(nogil=True, error_model="numpy", fastmath=FASTMATH)(function)
+            function.__globals__[function.__name__] = numba.njit(fastmath=FASTMATH, **SETTINGS)(function)
 
 
 if hasattr(os, "register_at_fork"):

@@ -12,12 +12,12 @@ import re
 import numba
 from numba.core import codegen, compiler, environment
 
-OLDEST, NEWEST = (0, 60), (0, 68)                                     # of numba, that it was tried with
+NEWEST = (0, 68)                                                      # numba that it was tried with; the oldest is pyproject.toml's
 
 
 def pipeline(version=numba.__version__):
     """The way to compile a kernel, for numba's `pipeline_class`."""
-    return Compiler if OLDEST <= tuple(map(int, re.findall(r"\d+", version)[:2])) <= NEWEST else compiler.Compiler
+    return Compiler if tuple(map(int, re.findall(r"\d+", version)[:2])) <= NEWEST else compiler.Compiler
 
 
 class Library(codegen.JITCodeLibrary):

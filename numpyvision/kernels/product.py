@@ -20,6 +20,7 @@ of one "image" of K channels, offset[t] = t*J.
 
 Shapes here: N images, G groups, F channels out, T taps; a *run* is a row of neighbouring numbers; *blocks* are 8 channels.
 """
+import itertools
 import math
 from collections import namedtuple
 from functools import lru_cache
@@ -36,7 +37,7 @@ table_tile, tall_tile, low_tile, thin_tile = vector.table_tile, vector.tall_tile
 put_rows_1, put_rows_2, put_pairs, put_quads = vector.put_rows_1, vector.put_rows_2, vector.put_pairs, vector.put_quads
 flush_denormals = vector.flush_denormals
 DEPTH = 256             # rows of a panel at most: 256 x 32 float32 are 32 KiB, most of a first-level cache
-HIGH = 160              # the same where w's columns are copied too: of each row, a tile of w then fetches two cache lines more
+UPRIGHT_DEPTH = 160     # the same where w's columns are copied too: of each row, a tile of w then fetches two cache lines more
 STRIP = 8               # panels of a task at most: they and their sums fill a share of the second-level cache
 BLOCKS = 64             # blocks of a task at most, for the same reason
 LITTLE_WORK = 2**18     # multiplications that one thread does sooner than wake a second: 6 microseconds of them
@@ -50,8 +51,8 @@ Target = namedtuple("Target", "channels plane row sy sx begin")              # h
 # How a product is cut into tasks. panels, blocks: of one at most; high, tile: rows and columns of a tile; size: of its workspace.
 Cut = namedtuple("Cut", "workers strips parts panels blocks high tile lanes size")
 Product = namedtuple("Product", "rows cols channels first_row first T w0 near") # one matrix product of a group
-# What shapes decide. filled: products have fewer rows than a tile; products, groups, step, high: how to fill them up; tables: for the loop.
-Sums = namedtuple("Sums", "filled products groups step high tables cut")
+# What shapes decide. filled: products have fewer rows than a tile; products, groups, step: how to fill them up; tables: for the loop.
+Sums = namedtuple("Sums", "filled products groups step tables cut")
 
 
 def sums_of_runs(x, w, bias, out, plan):
@@ -85,15 +86,16 @@ def plan_sums(x_shape, out_shape, lanes, threads, offsets, products, starts, gro
         high = TALL
     filled = min(p.channels for p in products) < high             # fewer rows than a tile has: fill up with zeros
     if filled:
-        ends = np.cumsum([groups * max(high, p.channels) * p.T for p in products])
-        products = tuple(p._replace(w0=int(end) - groups * max(high, p.channels) * p.T) for p, end in zip(products, ends, strict=True))
+        sizes = [groups * max(high, p.channels) * p.T for p in products]
+        begins = itertools.accumulate(sizes[:-1], initial=0)
+        products = tuple(p._replace(w0=begin) for p, begin in zip(products, begins, strict=True))
     across = step if products[0].T and not filled else 1
     table, tiles, cut = _plan(products, width, N * groups, high, tile, lanes, threads)
     few = FEW_NEAR if len(offsets) > 1 and 0 <= offsets[1] - offsets[0] < lanes else FEW
     source = Source(*x_shape[1:], width, int(offsets.max(initial=0)), across, few)
     columns, places = steps(products[0].T, across) if across > 1 else offsets, steps(DEPTH, tile)    # of a row of w, of a panel
     target = Target(F // groups, Ho * Wo, Wo, *stride, tile if with_bias else 0)
-    return Sums(filled, given, groups, step, high, (table, offsets, columns, places, tiles, starts, N, groups, source, target), cut)
+    return Sums(filled, given, groups, step, (table, offsets, columns, places, tiles, starts, N, groups, source, target), cut)
 
 
 def tall_pays(rows):
@@ -107,7 +109,6 @@ def steps(count, step):
     return np.arange(count) * step
 
 
-@lru_cache(maxsize=512)
 def _plan(products, width, jobs, high, tile, lanes, threads):
     """The products as a table, the first column of each of their tiles, and the cut."""
     tiles, table = [], []
@@ -137,7 +138,6 @@ def _tiles(rows, cols, width, tile, lanes):
     return (np.minimum(np.arange(0, rows, down), rows - down)[:, None] * width + np.arange(0, cols, lanes)).reshape(-1), down
 
 
-@lru_cache(maxsize=512)
 def cut_tasks(jobs, panels, blocks, tile, lanes, threads, high):
     """How `jobs` products of `panels` x `blocks` tiles are cut into tasks: strips of panels, parts of blocks.
 
@@ -156,7 +156,7 @@ def cut_tasks(jobs, panels, blocks, tile, lanes, threads, high):
 
 def _fill_up(w, bias, plan):
     """w and bias with `high` rows at least a product, the new ones zero."""
-    pieces, groups, high = [], plan.groups, plan.high
+    pieces, groups, high = [], plan.groups, plan.cut.high
     for p in plan.products:
         rows = w[p.w0:p.w0 + groups * p.channels * p.T]
         rows = rows.reshape(groups, p.channels, p.T) if plan.step == 1 else rows.reshape(1, p.T, plan.step).swapaxes(1, 2)
@@ -191,7 +191,7 @@ def _sum_strip(task, x, w, begin, out, work, sums, products, offsets, columns, p
     tile0, panels, down, width, tile, high = products[k, 8], products[k, 9], products[k, 10], source.width, cut.tile, cut.high
     gap, o_gap = (width, target.row) if down else (cut.lanes, cut.lanes)             # from register to register of a tile, in x and out
     near, padded = min(products[k, 7], high), max(channels, high)
-    blocks, pieces, size = -(-padded // high), max(1, -(-T // (HIGH if source.step > 1 else DEPTH))), high * tile
+    blocks, pieces, size = -(-padded // high), max(1, -(-T // (UPRIGHT_DEPTH if source.step > 1 else DEPTH))), high * tile
     b0, b1 = blocks * part // cut.parts, blocks * (part + 1) // cut.parts
     p0, p1 = tile0 + panels * strip // cut.strips, tile0 + panels * (strip + 1) // cut.strips
     panel = sums + ((b1 - b0) * (p1 - p0) * size if pieces > 1 else size)            # a sum in one piece goes out at once
