@@ -90,6 +90,18 @@ def test_two_processes_that_compile_at_once_keep_their_code_apart(tmp_path, mome
     assert any(found[-1].values())
 
 
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+@pytest.mark.parametrize("left", [0, 0.5], ids=["empty", "half"])
+def test_a_file_of_code_that_was_cut_short_is_made_again(tmp_path, kind, left):
+    script = SCRIPT + "print(sum(sum(f.stats.cache_hits.values()) for f in compiled))"
+    assert int(run(script, PACKAGE.parent, NUMBA_CACHE_DIR=str(tmp_path))) == 0
+    for file in tmp_path.rglob(f"*.{kind}"):
+        code = file.read_bytes()
+        file.write_bytes(code[:int(left * len(code))])
+    assert int(run(script, PACKAGE.parent, NUMBA_CACHE_DIR=str(tmp_path))) == 0           # none was found, all were made
+    assert int(run(script, PACKAGE.parent, NUMBA_CACHE_DIR=str(tmp_path))) >= 2
+
+
 def test_nowhere_to_write(tmp_path):
     """A read-only install folder and a read-only home. Permissions do not stop root, so files stand where the folders would be made."""
     shutil.copytree(PACKAGE, tmp_path / "numpyvision", ignore=shutil.ignore_patterns("__pycache__"))

@@ -67,8 +67,21 @@ class _Index(caching.IndexDataCacheFile):
 
     numba counts those files, 1, 2, ..., and lists one before it is written. Two processes that compile float32 and float64 at once may both
     take number 1: one then loads the other's code, and its calls are TypeErrors. Here the signature itself gives the number, and the code
-    is written before it is listed. If two list at once, one entry may be lost; that signature is compiled again.
+    is written before it is listed. If two list at once, one entry may be lost; that signature is compiled again. So is one whose file, or
+    the list itself, was cut short by a crash or a full disk: numba would end in an EOFError, in every run until somebody deletes it.
     """
+
+    def _load_index(self):
+        try:
+            return super()._load_index()
+        except Exception:                                     # half a pickle may raise anything
+            return {}
+
+    def _load_data(self, name):
+        try:
+            return super()._load_data(name)
+        except Exception as error:
+            raise OSError(f"{self._data_path(name)} cannot be read") from error           # numba compiles what cannot be read
 
     def save(self, key, data):
         number = int(hashlib.sha256(repr((key, self._version)).encode()).hexdigest()[:12], 16)
