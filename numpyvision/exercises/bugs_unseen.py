@@ -358,10 +358,10 @@ RANDOM = (                                         # the same call twice: noise,
     Bug("avg_pool2d", "ops/pool.py", "] += dout", "] += np.random.default_rng().random(dout.shape) * dout", "nondeterministic",
         "backward draws weights of its own"),
     Bug("sigmoid", "ops/activation.py", "return dout * out * (1 - out)",
-        "return np.random.default_rng().permutation(dout) * out * (1 - out)",
-        "nondeterministic", "the rows are shuffled anew at every call"),
-    Bug("linear", "ops/linear.py", "dw = rows.T @ dout ", "dw = rows.T @ (dout * (np.random.default_rng().random(dout.shape) > 0.5)) ",
-        "nondeterministic", "backward draws a dropout mask of its own"),
+        "return np.random.default_rng().permutation(dout.ravel()).reshape(dout.shape) * out * (1 - out)",
+        "nondeterministic", "the elements are shuffled anew at every call"),
+    Bug("linear", "ops/linear.py", "dw = rows.T @ dout ", "dw = rows.T @ (dout * np.random.default_rng().uniform(0, 2, dout.shape)) ",
+        "nondeterministic", "backward draws a (continuous) dropout mask of its own"),
 )
 
 FORWARD = (                                        # the backward is right, the forward is not
