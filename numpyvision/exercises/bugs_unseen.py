@@ -354,14 +354,14 @@ LAYERS = (
           ("dP.append(dp)", "dP.insert(0, dp)", "swapped-gradients", "coarsest level first")),
 )
 
-RANDOM = (                                         # the same call twice: noise, a new mask, another order
+RANDOM = (                                         # the same call twice: noise, new weights, another order
     Bug("avg_pool2d", "ops/pool.py", "] += dout", "] += np.random.default_rng().random(dout.shape) * dout", "nondeterministic",
         "backward draws weights of its own"),
     Bug("sigmoid", "ops/activation.py", "return dout * out * (1 - out)",
-        "return np.random.default_rng().permutation(dout.ravel()).reshape(dout.shape) * out * (1 - out)",
+        "return np.random.default_rng().permuted(dout) * out * (1 - out)",
         "nondeterministic", "the elements are shuffled anew at every call"),
     Bug("linear", "ops/linear.py", "dw = rows.T @ dout ", "dw = rows.T @ (dout * np.random.default_rng().uniform(0, 2, dout.shape)) ",
-        "nondeterministic", "backward draws a (continuous) dropout mask of its own"),
+        "nondeterministic", "dw is computed from a dout with noise of its own, a factor an element"),
 )
 
 FORWARD = (                                        # the backward is right, the forward is not
