@@ -168,6 +168,12 @@ def test_predicts_boxes_inside_their_own_image(scene):
         assert (np.diff(d.scores) <= 0).all()
 
 
+def test_a_batch_without_images_is_refused(scene):
+    model, images, _, sizes = scene
+    with pytest.raises(ValueError, match="a batch needs at least one image, got none"):
+        model.predict(images[:0], sizes[:0])
+
+
 @pytest.mark.parametrize("detached", [True, False])
 def test_float32_stays_float32(scene, detached):
     """An int64 image size that meets a float32 box would make float64 of it, and every step slower from there."""

@@ -76,8 +76,10 @@ class RPN(Layer):
     def forward(self, P, sizes, targets=None, rng=None, train=True, traces=None):
         """-> proposals [(R_i, 4)], losses (empty without targets), cache. sizes (N, 2): the true (H, W) of each image in the batch.
 
-        traces: a `why.Trace` an image, to be told what happens; None tells nobody.
+        traces: a `why.Trace` an image, to be told what happens; None tells nobody. ValueError for N = 0.
         """
+        if not len(sizes):
+            raise ValueError("a batch needs at least one image, got none")
         cache = new_cache(train, shapes=[p.shape for p in P])
         (logit_maps, delta_maps), cache["head"] = self.head.forward(P, train)
         logits = flatten_levels(logit_maps, 1)[:, :, 0]                                               # (N, T)
